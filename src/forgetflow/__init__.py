@@ -1,0 +1,13 @@
+"""Machine unlearning as a data pipeline: a model is a pure function of the records that are left.
+
+Importing the package pins the numeric libraries to reproducible code paths. It has to
+happen here because MKL and cuBLAS read these variables once, when torch is first imported.
+A value the user has set wins; it becomes part of every content key (`training.environment`).
+"""
+
+import os
+
+__version__ = "0.1.0"
+
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")

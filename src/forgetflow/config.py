@@ -1,0 +1,259 @@
+"""`params.yaml` as typed settings: one block per room, unknown keys refused.
+
+Every field says its unit. Fields that cannot change the bytes of a model (devices, worker
+counts, how often recovery checkpoints are written) live in `run` or are marked so; all
+others of `partition`, `model` and `train` are part of every content key.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from forgetflow.errors import InputError
+
+Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
+Positive = Annotated[int, Field(ge=1)]
+
+
+class Block(BaseModel):
+    """A block of settings: immutable, and closed to keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class DataSettings(Block):
+    """Where records come from and how they are kept."""
+
+    source: Literal["digits", "idx", "cifar10", "npz", "parquet", "csv", "images"] = "digits"
+    path: str | None = Field(None, description="Folder or file of the source; none for digits.")
+    test_fraction: Fraction = Field(
+        0.2, description="Share of subjects held out where the source has no test set of its own."
+    )
+    parts: Positive = Field(16, description="Number of Parquet files a record set is spread over.")
+    label: str = Field("label", description="Label column of csv and parquet sources.")
+    record_id: str | None = Field(None, description="Id column; none: made from the position.")
+    subject_id: str | None = Field(
+        None, description="Column naming the person; none: every record is its own subject."
+    )
+    deletion_prior: str | None = Field(
+        None,
+        description="Column with the probability (0 to 1) that a record is asked to be deleted.",
+    )
+    categorical: tuple[str, ...] = Field((), description="Columns to treat as categories.")
+    hash_buckets: Positive = Field(
+        16, description="Inputs per categorical column; categories are hashed, never fitted."
+    )
+    classes: tuple[str, ...] | None = Field(
+        None, description="Allowed class names in order; none: taken from the source."
+    )
+
+
+class PartitionSettings(Block):
+    """Who learns what."""
+
+    method: Literal["monolith", "sisa"] = "sisa"
+    shards: Positive = Field(10, description="Number of shards S (constituent models).")
+    slices: Positive = Field(4, description="Number of slices R per shard.")
+    prior_thresholds: tuple[Fraction, ...] = Field(
+        (),
+        description="Ascending deletion-prior bounds, fixed in advance; records above a bound go "
+        "to later slices. Empty: the prior is not used.",
+    )
+    aggregation: Literal["mean", "vote"] = Field(
+        "mean", description="Mean prediction vector, or label majority vote (ties: lowest class)."
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        bounds = self.prior_thresholds
+        if list(bounds) != sorted(set(bounds)):
+            raise ValueError("prior_thresholds must be strictly ascending")
+        if self.method == "sisa" and len(bounds) + 1 > self.slices:
+            raise ValueError(
+                f"{len(bounds)} prior_thresholds make {len(bounds) + 1} bands and need at least "
+                f"as many slices, not {self.slices}"
+            )
+        return self
+
+    @property
+    def layout(self) -> tuple[int, int]:
+        """(S, R); the monolith is one shard of one slice."""
+        return (1, 1) if self.method == "monolith" else (self.shards, self.slices)
+
+
+class ModelSettings(Block):
+    """The network every constituent is."""
+
+    architecture: Literal["mlp", "lenet"] = "mlp"
+    hidden: tuple[Positive, ...] = Field((128,), description="Units per hidden layer (mlp).")
+    normalize: Literal["none", "standard"] = Field(
+        "none",
+        description="standard: subtract mean and divide by deviation, fitted inside each "
+        "constituent on its first slice.",
+    )
+
+
+class TrainSettings(Block):
+    """How one constituent is trained."""
+
+    epochs: Annotated[float, Field(gt=0)] = Field(
+        40.0, description="Passes e' over a shard that a run without slicing would make."
+    )
+    batch_size: Positive = Field(16, description="Records per optimizer step.")
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    learning_rate: Annotated[float, Field(gt=0)] = Field(0.05, description="Step size.")
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="SGD momentum.")
+    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 coefficient.")
+    checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
+        30.0,
+        description="Seconds between recovery checkpoints inside a slice (0: every step). "
+        "Does not change a model and is not part of its key.",
+    )
+
+
+class AttributionSettings(Block):
+    """Train x query scores."""
+
+    method: Literal["grad_dot"] = "grad_dot"
+    queries: Positive = Field(200, description="Number of test records used as queries.")
+
+
+class FinetuneSettings(Block):
+    """Control method `finetune`: further training on the retain set only."""
+
+    epochs: Annotated[float, Field(ge=0)] = Field(5.0, description="Passes over the retain set.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(0.01, description="Step size.")
+
+
+class UnlearnSettings(Block):
+    """Which method a new batch uses unless it says otherwise, and each method's own block."""
+
+    method: str = "sisa"
+    finetune: FinetuneSettings = FinetuneSettings()
+
+
+class EvaluateSettings(Block):
+    """What is measured."""
+
+    oracle_seed_offset: Positive = Field(
+        1,
+        description="Added to run.seed for the independent oracle retrained without the forget set.",
+    )
+    attack_folds: Annotated[int, Field(ge=2)] = Field(
+        5, description="Cross-validation folds of the membership-inference attack."
+    )
+
+
+class GateSettings(Block):
+    """What a model must hold before it is published. A bound of null is not checked."""
+
+    min_test_accuracy: Fraction | None = Field(0.8, description="Test accuracy, 0 to 1.")
+    max_test_accuracy_drop: Fraction | None = Field(
+        0.05, description="Largest drop of test accuracy against the parent model, 0 to 1."
+    )
+    max_membership_gap: Fraction | None = Field(
+        0.2,
+        description="Largest |attack AUC - oracle's attack AUC| on the forget set, two-sided, 0 to 1.",
+    )
+    min_forget_records: Positive = Field(
+        20, description="Forget sets smaller than this are too small for the membership bound."
+    )
+
+
+class PrivacySettings(Block):
+    """Deadlines and pseudonyms."""
+
+    due_days: Positive = Field(30, description="Days from receipt to the due date.")
+    key_file: str = Field(
+        ".forgetflow/pseudonym.key",
+        description="Secret for keyed pseudonyms (HMAC-SHA256); made on first use, never in git.",
+    )
+
+
+class LineageSettings(Block):
+    """Names in MLflow."""
+
+    model_name: str = Field("forgetflow", min_length=1, description="Registered model.")
+    experiment: str = Field("forgetflow", min_length=1, description="MLflow experiment.")
+    tracking_uri: str | None = Field(
+        None, description="MLflow tracking server; none: mlflow.db in the project folder."
+    )
+
+
+class RunSettings(Block):
+    """Where and how work runs. Only `seed` and the kind of device reach a model's bytes."""
+
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="Root of all randomness.")
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    runner: Literal["local", "dask"] = "local"
+    workers: Positive = Field(
+        1, description="Computing slots when there is no GPU; one per GPU else."
+    )
+    prefect_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+        0,
+        description="Port of the project's Prefect server on loopback; 0: a free one, remembered.",
+    )
+
+
+class Settings(Block):
+    """The whole of `params.yaml`."""
+
+    data: DataSettings = DataSettings()
+    partition: PartitionSettings = PartitionSettings()
+    model: ModelSettings = ModelSettings()
+    train: TrainSettings = TrainSettings()
+    attribution: AttributionSettings = AttributionSettings()
+    unlearn: UnlearnSettings = UnlearnSettings()
+    evaluate: EvaluateSettings = EvaluateSettings()
+    gate: GateSettings = GateSettings()
+    privacy: PrivacySettings = PrivacySettings()
+    lineage: LineageSettings = LineageSettings()
+    run: RunSettings = RunSettings()
+
+
+def load_settings(path: Path) -> Settings:
+    """Read and check `params.yaml`.
+
+    Raises:
+        InputError: the file is missing, is no YAML mapping, or a key is unknown, has the wrong
+            type or an impossible value; the message names the key's path and what is allowed.
+    """
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise InputError(f"{path} not found: run this inside a forgetflow project folder") from None
+    except yaml.YAMLError as error:
+        raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(raw, dict):
+        raise InputError(f"{path} must be a mapping of blocks such as 'partition:' and 'train:'")
+    return parse_settings(raw, where=str(path))
+
+
+def parse_settings(raw: dict[str, Any], where: str = "params.yaml") -> Settings:
+    """Turn a mapping into `Settings`; raises `InputError` like `load_settings`."""
+    try:
+        return Settings.model_validate(raw)
+    except ValidationError as error:
+        raise InputError("; ".join(_explain(where, e) for e in error.errors())) from None
+
+
+def _explain(where: str, error: Any) -> str:
+    path = ".".join(str(part) for part in error["loc"])
+    if error["type"] == "extra_forbidden":
+        allowed = ", ".join(_siblings(error["loc"]))
+        return f"{where}: unknown key '{path}'; allowed here: {allowed}"
+    message = error["msg"].removeprefix("Value error, ")
+    given = "" if isinstance(error["input"], dict) else f" (given: {error['input']!r})"
+    return f"{where}: {path}: {message}{given}"
+
+
+def _siblings(loc: tuple[int | str, ...]) -> list[str]:
+    block: type[BaseModel] = Settings
+    for name in loc[:-1]:
+        annotation = block.model_fields[str(name)].annotation
+        if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+            break
+        block = annotation
+    return sorted(block.model_fields)

@@ -1,0 +1,1 @@
+"""The training set as Arrow: schema, sources, digests."""

@@ -1,0 +1,212 @@
+"""Content-addressed store of checkpoints: put, get, verify, remove by key.
+
+A key says what an object was made from; the receipt beside it says which bytes it has:
+
+    store/objects/ab/<key>.safetensors    tensors, never pickle
+    store/objects/ab/<key>.json           receipt: sha256, size, what it learned from, facts
+    store/members/ab/<set digest>         the record digests of one set, 32 bytes each
+
+A path proves nothing: `get` and `verify` read the bytes and compare their digest. Writing is
+atomic (new file, fsync, rename), the receipt goes last, so an object without a valid receipt
+does not exist. `members` is the index behind "which objects learned from these records?".
+
+Stability: the layout is read by erasure and by auditors; change it only with a migration.
+"""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+from torch import Tensor
+
+from forgetflow.errors import VerdictError
+from forgetflow.keys import Digests, canonical_order, set_digest
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What is known of a stored object without opening it. Holds counts and digests only.
+
+    Attributes:
+        key: content key, 64 hex digits.
+        sha256: digest of the stored bytes.
+        size: bytes.
+        kind: `state` (a trained slice), `progress` (recovery point inside a slice), ...
+        learned_from: digests of the record sets that influenced the object.
+        facts: numbers for cost and lineage (steps, samples, seconds).
+    """
+
+    key: str
+    sha256: str
+    size: int
+    kind: str
+    learned_from: tuple[str, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping; `Receipt.from_json(r.to_json()) == r`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Receipt":
+        """Inverse of `to_json`."""
+        return cls(**{**data, "learned_from": tuple(data["learned_from"])})
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write `data` to `path` so that a reader, or a crash, sees all of it or none."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(temporary).chmod(0o644)
+        Path(temporary).replace(path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+class Store:
+    """Checkpoints under content keys in the folder `root`."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    def put(
+        self,
+        key: str,
+        tensors: Mapping[str, Tensor],
+        *,
+        kind: str,
+        learned_from: Iterable[str] = (),
+        facts: Mapping[str, Any] | None = None,
+    ) -> Receipt:
+        """Store `tensors` under `key`, replacing what was there, and return the receipt."""
+        data = safetensors.torch.save(
+            {n: t.detach().cpu().contiguous() for n, t in tensors.items()}
+        )
+        receipt = Receipt(
+            key=key,
+            sha256=hashlib.sha256(data).hexdigest(),
+            size=len(data),
+            kind=kind,
+            learned_from=tuple(learned_from),
+            facts=dict(facts or {}),
+        )
+        path = self._path(key, "safetensors")
+        self._path(key, "json").unlink(missing_ok=True)
+        write_atomically(path, data)
+        write_atomically(
+            self._path(key, "json"), json.dumps(receipt.to_json(), sort_keys=True).encode()
+        )
+        return receipt
+
+    def receipt(self, key: str) -> Receipt | None:
+        """Return the receipt of `key`, or None when there is none that can be read."""
+        try:
+            receipt = Receipt.from_json(json.loads(self._path(key, "json").read_bytes()))
+        except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
+            return None
+        return receipt if receipt.key == key else None
+
+    def verify(self, key: str) -> Receipt | None:
+        """Return the receipt if the bytes of `key` are there and match it, else None."""
+        receipt = self.receipt(key)
+        return receipt if receipt and self._bytes(receipt) is not None else None
+
+    def get(self, key: str) -> dict[str, Tensor] | None:
+        """Return the tensors of `key`, freshly allocated, or None if lost or corrupted."""
+        receipt = self.receipt(key)
+        data = self._bytes(receipt) if receipt else None
+        if data is None:
+            return None
+        # Copies, because a view into the file buffer may be unaligned, and alignment can
+        # select another vector kernel and so change bits.
+        return {name: tensor.clone() for name, tensor in safetensors.torch.load(data).items()}
+
+    def require(self, key: str) -> dict[str, Tensor]:
+        """Return the tensors of `key`.
+
+        Raises:
+            VerdictError: the object is missing or its bytes do not match the receipt.
+        """
+        tensors = self.get(key)
+        if tensors is None:
+            raise VerdictError(
+                f"store object {key[:12]} is missing or corrupted; run `dvc repro` to rebuild it"
+            )
+        return tensors
+
+    def remove(self, key: str) -> None:
+        """Delete the object and its receipt; removing what is not there is a no-op."""
+        self._path(key, "json").unlink(missing_ok=True)
+        self._path(key, "safetensors").unlink(missing_ok=True)
+
+    def receipts(self) -> Iterator[Receipt]:
+        """Yield every readable receipt, in key order."""
+        for path in sorted(self.root.glob("objects/*/*.json")):
+            receipt = self.receipt(path.stem)
+            if receipt is not None:
+                yield receipt
+
+    def put_members(self, digests: Digests) -> str:
+        """Remember a record set, uint8 (N, 32), and return its `set_digest`."""
+        name = set_digest(digests)
+        path = self._members_path(name)
+        if not path.is_file():
+            write_atomically(path, digests[canonical_order(digests)].tobytes())
+        return name
+
+    def members(self, name: str) -> Digests:
+        """Return the record digests of a set, uint8 (N, 32).
+
+        Raises:
+            VerdictError: the set is unknown or its file was altered.
+        """
+        try:
+            data = self._members_path(name).read_bytes()
+            digests = np.frombuffer(data, np.uint8).reshape(-1, 32)
+        except (FileNotFoundError, ValueError):
+            raise VerdictError(f"record set {name[:12]} is not in the store") from None
+        if set_digest(digests) != name:
+            raise VerdictError(f"record set {name[:12]} was altered in the store")
+        return digests
+
+    def learned_from(self, digests: Digests) -> list[Receipt]:
+        """Return the receipts of all objects that learned from any of these records.
+
+        Args:
+            digests: uint8 (K, 32).
+        """
+        wanted = {row.tobytes() for row in digests}
+        touched: dict[str, bool] = {}
+
+        def touches(name: str) -> bool:
+            if name not in touched:
+                touched[name] = any(row.tobytes() in wanted for row in self.members(name))
+            return touched[name]
+
+        return [r for r in self.receipts() if any(touches(name) for name in r.learned_from)]
+
+    def _bytes(self, receipt: Receipt) -> bytes | None:
+        try:
+            data = self._path(receipt.key, "safetensors").read_bytes()
+        except FileNotFoundError:
+            return None
+        return data if hashlib.sha256(data).hexdigest() == receipt.sha256 else None
+
+    def _path(self, key: str, suffix: str) -> Path:
+        return self.root / "objects" / key[:2] / f"{key}.{suffix}"
+
+    def _members_path(self, name: str) -> Path:
+        return self.root / "members" / name[:2] / name
