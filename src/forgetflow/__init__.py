@@ -6,8 +6,13 @@ A value the user has set wins; it becomes part of every content key (`training.e
 """
 
 import os
+import sys
 
 __version__ = "0.1.0"
 
-os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
-os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+PINNED = {"MKL_CBWR": "AUTO,STRICT", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
+"""Variables that select reproducible kernels, and the values set unless the user chose others."""
+
+if "torch" not in sys.modules:
+    for _name, _value in PINNED.items():
+        os.environ.setdefault(_name, _value)

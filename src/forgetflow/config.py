@@ -139,7 +139,7 @@ class EvaluateSettings(Block):
 
     oracle_seed_offset: Positive = Field(
         1,
-        description="Added to run.seed for the independent oracle retrained without the forget set.",
+        description="Added to run.seed for the independent oracle retrained without the batch.",
     )
     attack_folds: Annotated[int, Field(ge=2)] = Field(
         5, description="Cross-validation folds of the membership-inference attack."
@@ -155,7 +155,7 @@ class GateSettings(Block):
     )
     max_membership_gap: Fraction | None = Field(
         0.2,
-        description="Largest |attack AUC - oracle's attack AUC| on the forget set, two-sided, 0 to 1.",
+        description="Largest |attack AUC - oracle's attack AUC|, two-sided, 0 to 1.",
     )
     min_forget_records: Positive = Field(
         20, description="Forget sets smaller than this are too small for the membership bound."

@@ -1,0 +1,64 @@
+"""Small networks used in the field; one file each, one registry line here.
+
+Weights come from generators seeded per parameter name, so a network's start is a pure function
+of (settings, shapes, seed) and building one never touches torch's global random state.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import nn
+
+from forgetflow.config import ModelSettings
+from forgetflow.errors import InputError
+from forgetflow.keys import keyed_hash
+from forgetflow.models import lenet, mlp
+from forgetflow.models.normalize import Standardize
+
+Architecture = Callable[[ModelSettings, tuple[int, ...], int], nn.Module]
+
+ARCHITECTURES: dict[str, Architecture] = {
+    "mlp": mlp.build,
+    "lenet": lenet.build,
+}
+
+
+def build(
+    settings: ModelSettings, input_shape: tuple[int, ...], classes: int, seed: int
+) -> nn.Module:
+    """Return a freshly initialised network on the CPU.
+
+    Args:
+        settings: the `model` block.
+        input_shape: shape of one input, without the batch dimension.
+        classes: number of classes C; the network maps (B, *input_shape) to logits (B, C).
+        seed: 64-bit seed of the initial weights.
+
+    Raises:
+        InputError: the architecture cannot take inputs of this shape.
+    """
+    if settings.architecture not in ARCHITECTURES:
+        known = ", ".join(ARCHITECTURES)
+        raise InputError(f"model.architecture: unknown '{settings.architecture}'; known: {known}")
+    with torch.device("meta"):
+        body = ARCHITECTURES[settings.architecture](settings, input_shape, classes)
+        parts = [Standardize(input_shape), body] if settings.normalize == "standard" else [body]
+        network = nn.Sequential(*parts)
+    network.to_empty(device="cpu")
+    _initialise(network, seed)
+    return network
+
+
+def _initialise(network: nn.Module, seed: int) -> None:
+    """Kaiming-uniform weights (He et al. 2015) and uniform biases, as torch's own layers do."""
+    for path, module in network.named_modules():
+        if isinstance(module, nn.Linear | nn.Conv2d):
+            generator = torch.Generator().manual_seed(keyed_hash(seed, "weights", path) % 2**63)
+            nn.init.kaiming_uniform_(module.weight, a=5**0.5, generator=generator)
+            if module.bias is not None:
+                bound = module.weight[0].numel() ** -0.5
+                nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+        elif isinstance(module, Standardize):
+            module.reset()
+        elif list(module.parameters(recurse=False)) or list(module.buffers(recurse=False)):
+            raise NotImplementedError(f"no initial values are defined for {type(module).__name__}")

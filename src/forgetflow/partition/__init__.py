@@ -1,0 +1,21 @@
+"""Who learns what: every record's shard and slice, as a pure function of the record alone.
+
+One file a placement, one registry line here.
+"""
+
+from collections.abc import Callable
+
+from forgetflow.config import PartitionSettings
+from forgetflow.partition import monolith, sisa
+from forgetflow.partition.assignment import Assignment
+from forgetflow.records.record_set import RecordSet
+
+PLACEMENTS: dict[str, Callable[[RecordSet, PartitionSettings, int], Assignment]] = {
+    "monolith": monolith.place,
+    "sisa": sisa.place,
+}
+
+
+def place(records: RecordSet, settings: PartitionSettings, seed: int) -> Assignment:
+    """Place every record with the method that `settings.method` names."""
+    return PLACEMENTS[settings.method](records, settings, seed)

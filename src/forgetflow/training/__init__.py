@@ -1,0 +1,1 @@
+"""The trainer, slice chains of checkpoints, and the models they make."""

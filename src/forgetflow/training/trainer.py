@@ -1,0 +1,247 @@
+"""The one deterministic trainer: full builds and deletions run the same lines.
+
+A state is the network (buffers included), the optimizer's memory and the step count; all of it
+is in the checkpoint, so continuing from a file and never having stopped give the same bits.
+"""
+
+import resource
+import sys
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from forgetflow.keys import Digests, canonical_order, digest_of, keyed_hash
+from forgetflow.models import build
+from forgetflow.models.normalize import Standardize
+from forgetflow.store import Receipt, Store
+from forgetflow.training.chain import Chain, Recipe, Samples
+from forgetflow.training.schedule import Batches, slice_steps
+
+OnStep = Callable[[int, int], None]
+"""Called after every optimizer step with (slice, step within the slice)."""
+
+
+@dataclass
+class Learner:
+    """A network and its optimizer on one device."""
+
+    recipe: Recipe
+    network: nn.Module
+    optimizer: torch.optim.Optimizer
+
+    @classmethod
+    def fresh(cls, recipe: Recipe, shard: int) -> "Learner":
+        """Return the untrained learner of a shard; its seed comes from (run seed, shard)."""
+        seed = keyed_hash(recipe.seed, "member", shard)
+        network = build(recipe.model, recipe.input_shape, recipe.classes, seed)
+        network.to(recipe.device)
+        return cls(recipe, network, make_optimizer(recipe, network))
+
+    def state(self) -> dict[str, Tensor]:
+        """Return every tensor that decides how training goes on."""
+        tensors = {f"model.{name}": value for name, value in self.network.state_dict().items()}
+        for index, memory in self.optimizer.state_dict()["state"].items():
+            tensors |= {
+                f"optimizer.{index}.{name}": value
+                for name, value in memory.items()
+                if isinstance(value, Tensor)
+            }
+        return tensors
+
+    def load(self, tensors: dict[str, Tensor]) -> None:
+        """Continue from `state()`; the optimizer's memory must own its tensors."""
+        self.network.load_state_dict(weights_of(tensors))
+        memory: dict[int, dict[str, Tensor]] = {}
+        for name, value in tensors.items():
+            if name.startswith("optimizer."):
+                _, index, entry = name.split(".", 2)
+                memory.setdefault(int(index), {})[entry] = value.clone()
+        groups = self.optimizer.state_dict()["param_groups"]
+        self.optimizer.load_state_dict({"state": memory, "param_groups": groups})
+
+    def step(self, inputs: Tensor, targets: Tensor, rows: NDArray[np.intp]) -> None:
+        """Make one optimizer step on the mean cross-entropy of the records at `rows`."""
+        where = torch.from_numpy(rows).to(self.recipe.device)
+        self.optimizer.zero_grad(set_to_none=True)
+        logits = self.network(inputs.index_select(0, where))
+        nn.functional.cross_entropy(logits, targets.index_select(0, where)).backward()
+        self.optimizer.step()
+
+
+def make_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
+    """Return the optimizer of `recipe.train` over all parameters."""
+    train = recipe.train
+    if train.optimizer == "adam":
+        return torch.optim.Adam(
+            network.parameters(),
+            lr=train.learning_rate,
+            weight_decay=train.weight_decay,
+            fused=True,
+        )
+    return torch.optim.SGD(
+        network.parameters(),
+        lr=train.learning_rate,
+        momentum=train.momentum,
+        weight_decay=train.weight_decay,
+        fused=True,
+    )
+
+
+def weights_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Return the network part of a state, under the network's own names."""
+    return {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+
+
+@dataclass
+class Work:
+    """What a piece of training cost, apart from what a cache saved."""
+
+    samples: int = 0
+    steps: int = 0
+    seconds: float = 0.0
+    slices: list[int] = field(default_factory=list)
+
+
+def train_chain(
+    store: Store, chain: Chain, recipe: Recipe, on_step: OnStep | None = None
+) -> tuple[Receipt, Work]:
+    """Make sure that every state of `chain` is in the store, training only what is missing.
+
+    A state counts as present if its bytes match its receipt; a lost or damaged one is trained
+    again from the state before it. Killed at any moment, a second call continues.
+
+    Returns:
+        The receipt of the finished constituent, and the work done by this call.
+    """
+    work = Work()
+    learner: Learner | None = None
+    plan = slice_steps(
+        [len(part) for part in chain.slices], recipe.train.epochs, recipe.train.batch_size
+    )
+    for number, key in enumerate(chain.keys):
+        if store.verify(key):
+            learner = None
+            continue
+        if learner is None:
+            learner = Learner.fresh(recipe, chain.shard)
+            if number:
+                learner.load(store.require(chain.keys[number - 1]))
+        _train_slice(store, chain, number, learner, plan, work, on_step)
+    receipt = store.receipt(chain.key)
+    if receipt is None:  # the loop above has just verified or written it
+        raise RuntimeError(f"state {chain.key[:12]} vanished while it was being built")
+    return receipt, work
+
+
+def _train_slice(
+    store: Store,
+    chain: Chain,
+    number: int,
+    learner: Learner,
+    plan: Sequence[int],
+    work: Work,
+    on_step: OnStep | None,
+) -> None:
+    recipe, train = learner.recipe, learner.recipe.train
+    key, steps = chain.keys[number], plan[number]
+    progress_key = digest_of(["progress", key])
+    learned_from = [store.put_members(part.digests) for part in chain.slices[: number + 1]]
+    digests, inputs, targets = gather(chain.slices[: number + 1], recipe.device)
+    batches = Batches(digests, train.batch_size, recipe.seed, (chain.shard, number))
+
+    first, spent = 0, 0.0
+    progress = store.verify(progress_key)
+    if progress:
+        learner.load(store.require(progress_key))
+        first, spent = progress.facts["steps"], progress.facts["seconds"]
+    elif len(chain.slices[number]) and not any(len(part) for part in chain.slices[:number]):
+        _fit_normalisation(learner.network, inputs)
+
+    started = saved = time.perf_counter()
+    samples = 0
+    for step, rows in enumerate(batches.iterate(first, steps), start=first):
+        learner.step(inputs, targets, rows)
+        samples += len(rows)
+        if time.perf_counter() - saved >= train.checkpoint_seconds and step + 1 < steps:
+            seconds = spent + time.perf_counter() - started
+            store.put(
+                progress_key,
+                learner.state(),
+                kind="progress",
+                learned_from=learned_from,
+                facts={"steps": step + 1, "seconds": seconds},
+            )
+            saved = time.perf_counter()
+        if on_step:
+            on_step(number, step)
+    seconds = time.perf_counter() - started
+    store.put(
+        key,
+        learner.state(),
+        kind="state",
+        learned_from=learned_from,
+        facts={
+            "shard": chain.shard,
+            "slice": number,
+            "steps": steps,
+            "samples": samples_in(batches, steps),
+            "seconds": spent + seconds,
+            "peak_memory_bytes": peak_memory(recipe.device),
+        },
+    )
+    store.remove(progress_key)
+    work.samples += samples
+    work.steps += steps - first
+    work.seconds += seconds
+    work.slices.append(number)
+
+
+def samples_in(batches: Batches, steps: int) -> int:
+    """Return how many records `steps` steps pass through the network (forward and backward)."""
+    per_epoch, records = batches.steps_per_epoch(), len(batches.digests)
+    if per_epoch == 0:
+        return 0
+    epochs, rest = divmod(steps, per_epoch)
+    return epochs * records + min(rest * batches.batch_size, records)
+
+
+def peak_memory(device: torch.device) -> int:
+    """Return the peak memory so far in bytes: of the GPU's allocator, or of this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def gather(parts: Sequence[Samples], device: torch.device) -> tuple[Digests, Tensor, Tensor]:
+    """Return digests, inputs and targets of all parts together, in canonical order, on `device`.
+
+    Raises:
+        ValueError: a part comes without targets.
+    """
+    digests = np.concatenate([part.digests for part in parts])
+    order = canonical_order(digests)
+    inputs = np.concatenate([part.inputs for part in parts])[order]
+    targets = np.concatenate([_known_targets(part) for part in parts])[order]
+    return (
+        digests[order],
+        torch.from_numpy(inputs).to(device),
+        torch.from_numpy(targets).to(device),
+    )
+
+
+def _known_targets(part: Samples) -> NDArray[np.int64]:
+    if part.targets is None:
+        raise ValueError("training needs targets")
+    return part.targets
+
+
+def _fit_normalisation(network: nn.Module, inputs: Tensor) -> None:
+    for module in network.modules():
+        if isinstance(module, Standardize):
+            module.fit(inputs)

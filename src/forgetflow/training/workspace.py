@@ -1,0 +1,134 @@
+"""Records, placement, recipe and store of a project, opened together.
+
+`Workspace` answers the one question every build asks: given which records are left, what is the
+chain of each constituent? The original model keeps everything; a deletion keeps less; nothing
+else differs between them.
+"""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forgetflow.config import Settings
+from forgetflow.keys import bytes_digest
+from forgetflow.partition.assignment import Assignment, read_assignment
+from forgetflow.project import Project
+from forgetflow.records.record_set import RecordSet, read_record_set
+from forgetflow.store import Receipt, Store
+from forgetflow.training import environment
+from forgetflow.training.chain import Chain, Recipe, Samples
+from forgetflow.training.ensemble import Constituent, ModelCard, export_weights
+
+Mask = NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Workspace:
+    """Everything a build needs.
+
+    Attributes:
+        settings: `params.yaml`.
+        records: the training set, N records.
+        assignment: shard and slice of each.
+        recipe: settings, seed, code and environment of a constituent.
+        store: checkpoints.
+    """
+
+    settings: Settings
+    records: RecordSet
+    assignment: Assignment
+    recipe: Recipe
+    store: Store
+
+    @classmethod
+    def open(cls, project: Project) -> "Workspace":
+        """Read a project's training set and partition; checks every record's digest.
+
+        Raises:
+            InputError: there are no records or no partition yet.
+            VerdictError: a record was altered, or the partition is of other records.
+        """
+        records = read_record_set(project.train)
+        records.check_digests()
+        settings = project.settings
+        return cls(
+            settings,
+            records,
+            read_assignment(records, project.partition / "assignment.parquet"),
+            Recipe.from_settings(
+                settings, records.schema.input_shape, len(records.schema.class_names)
+            ),
+            Store(project.store),
+        )
+
+    def with_seed(self, seed: int) -> "Workspace":
+        """Return the same workspace under another run seed; the placement stays."""
+        return replace(self, recipe=replace(self.recipe, seed=seed))
+
+    @property
+    def everything(self) -> Mask:
+        """The mask that keeps all records."""
+        return np.ones(len(self.records), bool)
+
+    def samples(self, where: NDArray[np.intp], *, targets: bool = True) -> Samples:
+        """Return the records at `where` as a learner sees them."""
+        return Samples(
+            self.records.inputs[where],
+            self.records.labels[where] if targets else None,
+            self.records.digests[where],
+        )
+
+    def slices(self, shard: int, keep: Mask, *, targets: bool = True) -> list[Samples]:
+        """Return the kept records of each slice of a shard, in canonical order."""
+        members = self.assignment.members(self.records, shard)
+        return [self.samples(where[keep[where]], targets=targets) for where in members]
+
+    def chain(self, shard: int, keep: Mask) -> Chain:
+        """Return the chain of a constituent that learns only from the kept records."""
+        return Chain(shard, self.slices(shard, keep), self.recipe.digest)
+
+    def occupied(self, keep: Mask) -> list[int]:
+        """Return the shards that hold at least one kept record."""
+        return [int(shard) for shard in np.unique(self.assignment.shard[keep])]
+
+    def constituent(self, shard: int, receipt: Receipt, keep: Mask) -> Constituent:
+        """Describe a finished constituent state of this store."""
+        return Constituent(
+            shard=shard,
+            key=receipt.key,
+            weights=bytes_digest(export_weights(self.store, receipt.key)),
+            records=int((self.assignment.shard[keep] == shard).sum()),
+            learned_from=receipt.learned_from,
+        )
+
+    def card(
+        self,
+        generation: str,
+        constituents: list[Constituent],
+        keep: Mask,
+        *,
+        parent: ModelCard | None = None,
+        method: str = "build",
+        guarantee: str = "exact",
+        manifest: str | None = None,
+    ) -> ModelCard:
+        """Describe a model generation built in this workspace from the kept records."""
+        before = parent.manifests if parent else ()
+        return ModelCard(
+            generation=generation,
+            parent=parent.generation if parent else None,
+            method=method,
+            guarantee=guarantee,
+            aggregation=self.settings.partition.aggregation,
+            class_names=self.records.schema.class_names,
+            input_shape=self.records.schema.input_shape,
+            architecture=self.settings.model.model_dump(mode="json"),
+            records=int(keep.sum()),
+            retain_digest=self.records.take(keep).digest,
+            forgotten=int((~keep).sum()),
+            manifests=(*before, manifest) if manifest else before,
+            environment=environment.fingerprint(self.recipe.device),
+            recipe=self.recipe.digest,
+            constituents=tuple(sorted(constituents, key=lambda c: c.shard)),
+        )

@@ -1,0 +1,197 @@
+"""What an unlearning method is, and the only window it has on the data.
+
+A method declares its guarantee and exactly which data it may touch. The runner hands it a `View`
+that holds only that; asking for anything else raises `AccessError`. Half the published
+"data-free" methods peek at real data somewhere; here they cannot.
+
+    records ─► Workspace ─► View(needs) ─► method.jobs ─► one Job per constituent
+                                              │                   │ method.run (cached by key)
+                                           key = f(parent, data digests, settings, code)
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from functools import cached_property
+from typing import ClassVar, Protocol
+
+import numpy as np
+from torch import Tensor
+
+from forgetflow.config import Settings
+from forgetflow.errors import AccessError
+from forgetflow.keys import set_digest
+from forgetflow.store import Receipt, Store
+from forgetflow.training.chain import Chain, Recipe, Samples
+from forgetflow.training.ensemble import ModelCard
+from forgetflow.training.trainer import OnStep
+from forgetflow.training.workspace import Mask, Workspace
+
+
+class Guarantee(StrEnum):
+    """What a method promises towards a build without the forgotten records."""
+
+    EXACT = "exact"
+    CERTIFIED = "certified"
+    APPROXIMATE = "approximate"
+
+
+class Access(StrEnum):
+    """Data a method may declare."""
+
+    FORGET = "forget"
+    RETAIN = "retain"
+    LABELS = "labels"
+    TRAINING_LOG = "training log"
+    CLASS_ID = "class id"
+    ATTRIBUTIONS = "attributions"
+
+
+@dataclass(frozen=True)
+class Job:
+    """One constituent to be made.
+
+    Attributes:
+        shard: whose constituent.
+        key: content key of the result.
+        fresh: keys of the stored states that exist because of this deletion; their receipts
+            are its cost. Empty when the parent's constituent is carried over.
+    """
+
+    shard: int
+    key: str
+    fresh: tuple[str, ...]
+
+
+class UnlearningMethod(Protocol):
+    """One file, one class, one registry line, one params block, one test."""
+
+    name: ClassVar[str]
+    guarantee: ClassVar[Guarantee]
+    needs: ClassVar[frozenset[Access]]
+
+    def jobs(self, view: "View") -> list[Job]:
+        """Return the constituents of the new model, without computing anything."""
+
+    def run(self, view: "View", job: Job, on_step: OnStep | None = None) -> Receipt:
+        """Make one constituent, or find it in the store, and return its receipt."""
+
+
+@dataclass(frozen=True, eq=False)
+class View:
+    """What one method sees of one deletion: digests and counts always, data only as declared.
+
+    Attributes:
+        batch: batch id, the generation being made.
+        parent: card of the model to unlearn from.
+        needs: what the method declared.
+    """
+
+    batch: str
+    parent: ModelCard
+    needs: frozenset[Access]
+    _workspace: Workspace
+    _retain: Mask
+    _forget: Mask
+
+    @property
+    def settings(self) -> Settings:
+        """`params.yaml`."""
+        return self._workspace.settings
+
+    @property
+    def recipe(self) -> Recipe:
+        """How constituents are trained."""
+        return self._workspace.recipe
+
+    @property
+    def store(self) -> Store:
+        """Where results go."""
+        return self._workspace.store
+
+    @cached_property
+    def occupied(self) -> list[int]:
+        """Shards that still hold records."""
+        return self._workspace.occupied(self._retain)
+
+    @cached_property
+    def affected(self) -> frozenset[int]:
+        """Shards that hold a record of this batch."""
+        return frozenset(self._workspace.occupied(self._forget))
+
+    def retain_digest(self, shard: int) -> str:
+        """Digest of the retain set of a shard; no data, so it needs no declaration."""
+        return self._digest(shard, self._retain)
+
+    def keys_before(self, shard: int) -> list[str]:
+        """Content keys that a chain of this shard has while the forget set is still in it."""
+        return self._workspace.chain(shard, self._retain | self._forget).keys
+
+    def forget_digest(self, shard: int) -> str:
+        """Digest of the forget set of a shard."""
+        return self._digest(shard, self._forget)
+
+    def retain(self, shard: int) -> list[Samples]:
+        """Return the retain set of a shard, slice by slice.
+
+        Raises:
+            AccessError: the method did not declare `retain`.
+        """
+        self._demand(Access.RETAIN)
+        return self._workspace.slices(shard, self._retain, targets=Access.LABELS in self.needs)
+
+    def forget(self, shard: int) -> Samples:
+        """Return the forget set of a shard.
+
+        Raises:
+            AccessError: the method did not declare `forget`.
+        """
+        self._demand(Access.FORGET)
+        where = np.flatnonzero(self._forget & (self._workspace.assignment.shard == shard))
+        return self._workspace.samples(where, targets=Access.LABELS in self.needs)
+
+    def forget_classes(self) -> list[int]:
+        """Return the classes that occur in the forget set.
+
+        Raises:
+            AccessError: the method did not declare `class id`.
+        """
+        self._demand(Access.CLASS_ID)
+        return [int(c) for c in np.unique(self._workspace.records.labels[self._forget])]
+
+    def training_log(self) -> Mapping[str, Tensor]:
+        """Return the recorded updates of the parent's training.
+
+        Raises:
+            AccessError: the method did not declare `training log`, or none was recorded.
+        """
+        self._demand(Access.TRAINING_LOG)
+        raise AccessError(f"{self.parent.generation} was trained without a training log")
+
+    def attributions(self) -> Mapping[str, Tensor]:
+        """Return train x query scores of the parent model.
+
+        Raises:
+            AccessError: the method did not declare `attributions`, or none were computed.
+        """
+        self._demand(Access.ATTRIBUTIONS)
+        raise AccessError(f"no attributions were computed for {self.parent.generation}")
+
+    def chain(self, shard: int) -> Chain:
+        """Return the chain that a build without the forgotten records has; needs retain + labels.
+
+        Raises:
+            AccessError: the method did not declare both.
+        """
+        self._demand(Access.RETAIN)
+        self._demand(Access.LABELS)
+        return self._workspace.chain(shard, self._retain)
+
+    def _digest(self, shard: int, keep: Mask) -> str:
+        mask = keep & (self._workspace.assignment.shard == shard)
+        return set_digest(self._workspace.records.digests[mask])
+
+    def _demand(self, access: Access) -> None:
+        if access not in self.needs:
+            declared = ", ".join(sorted(self.needs)) or "nothing"
+            raise AccessError(f"the method reads '{access}' but declared {declared}")

@@ -1,0 +1,38 @@
+"""Full retraining on the retain set, using no saved state: the honest baseline and the oracle.
+
+The chain's keys are made from another root than SISA's, so nothing that the original or an
+earlier deletion left in the store is found, while seeds and data order are the same. The weights
+must therefore come out byte-equal to SISA's: that is what `verify` checks.
+"""
+
+from dataclasses import replace
+from typing import ClassVar
+
+from forgetflow.keys import digest_of
+from forgetflow.store import Receipt
+from forgetflow.training.chain import Chain
+from forgetflow.training.trainer import OnStep, train_chain
+from forgetflow.unlearning.protocol import Access, Guarantee, Job, View
+
+
+class Retrain:
+    """Exact; trains every constituent from its initial weights."""
+
+    name: ClassVar[str] = "retrain"
+    guarantee: ClassVar[Guarantee] = Guarantee.EXACT
+    needs: ClassVar[frozenset[Access]] = frozenset({Access.RETAIN, Access.LABELS})
+
+    def jobs(self, view: View) -> list[Job]:
+        """One job per shard that still holds records; all of its states count as cost."""
+        chains = [_from_scratch(view.chain(shard)) for shard in view.occupied]
+        return [Job(chain.shard, chain.key, tuple(chain.keys)) for chain in chains]
+
+    def run(self, view: View, job: Job, on_step: OnStep | None = None) -> Receipt:
+        """Train one constituent from scratch."""
+        chain = _from_scratch(view.chain(job.shard))
+        receipt, _ = train_chain(view.store, chain, view.recipe, on_step)
+        return receipt
+
+
+def _from_scratch(chain: Chain) -> Chain:
+    return replace(chain, recipe_digest=digest_of(["retrain", chain.recipe_digest]))
