@@ -14,13 +14,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from forgetflow.errors import InputError
 
 Fraction = Annotated[float, Field(ge=0.0, le=1.0)]
-Positive = Annotated[int, Field(ge=1)]
+# Strict, because `shards: yes` would otherwise mean one shard. Other numbers stay lenient:
+# YAML reads 1e-3 as text.
+Positive = Annotated[int, Field(ge=1, strict=True)]
 
 
 class Block(BaseModel):
     """A block of settings: immutable, and closed to keys it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class DataSettings(Block):
@@ -48,6 +50,19 @@ class DataSettings(Block):
     classes: tuple[str, ...] | None = Field(
         None, description="Allowed class names in order; none: taken from the source."
     )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.classes is not None and not 0 < len(set(self.classes)) == len(self.classes):
+            raise ValueError("classes must name at least one class, and none twice")
+        if self.source not in ("csv", "parquet"):
+            for key in ("record_id", "subject_id", "deletion_prior", "categorical"):
+                if getattr(self, key):
+                    raise ValueError(
+                        f"{key} names a column, which only the sources csv and parquet have, "
+                        f"not {self.source}"
+                    )
+        return self
 
 
 class PartitionSettings(Block):
@@ -118,6 +133,11 @@ class AttributionSettings(Block):
 
     method: Literal["grad_dot"] = "grad_dot"
     queries: Positive = Field(200, description="Number of test records used as queries.")
+    gradient_mib: Positive = Field(
+        256,
+        description="Mebibytes of per-sample gradients held at once (always at least two "
+        "gradients). A smaller bound computes some of them again; scores change by rounding only.",
+    )
 
 
 class FinetuneSettings(Block):
@@ -137,11 +157,16 @@ class UnlearnSettings(Block):
 class EvaluateSettings(Block):
     """What is measured."""
 
+    oracle: bool = Field(
+        True,
+        description="Retrain an independent oracle without the batch for comparison: the cost of "
+        "one full training. Without it the membership bound of the gate is skipped.",
+    )
     oracle_seed_offset: Positive = Field(
         1,
         description="Added to run.seed for the independent oracle retrained without the batch.",
     )
-    attack_folds: Annotated[int, Field(ge=2)] = Field(
+    attack_folds: Annotated[int, Field(ge=2, strict=True)] = Field(
         5, description="Cross-validation folds of the membership-inference attack."
     )
 
@@ -185,13 +210,15 @@ class LineageSettings(Block):
 class RunSettings(Block):
     """Where and how work runs. Only `seed` and the kind of device reach a model's bytes."""
 
-    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(0, description="Root of all randomness.")
+    seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = Field(
+        0, description="Root of all randomness."
+    )
     device: Literal["auto", "cpu", "cuda"] = "auto"
     runner: Literal["local", "dask"] = "local"
     workers: Positive = Field(
         1, description="Computing slots when there is no GPU; one per GPU else."
     )
-    prefect_port: Annotated[int, Field(ge=0, le=65535)] = Field(
+    prefect_port: Annotated[int, Field(ge=0, le=65535, strict=True)] = Field(
         0,
         description="Port of the project's Prefect server on loopback; 0: a free one, remembered.",
     )
@@ -224,6 +251,8 @@ def load_settings(path: Path) -> Settings:
         raw = yaml.safe_load(path.read_text())
     except FileNotFoundError:
         raise InputError(f"{path} not found: run this inside a forgetflow project folder") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} cannot be read as text: {error}") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path} is not valid YAML: {' '.join(str(error).split())}") from None
     if not isinstance(raw, dict):

@@ -75,6 +75,10 @@ class Project:
         """Measures of one generation."""
         return self.root / "evaluation" / generation
 
+    def attribution(self, generation: str) -> Path:
+        """Train x query scores of one generation."""
+        return self.root / "attribution" / generation
+
     @property
     def report(self) -> Path:
         """The report over all generations."""

@@ -115,7 +115,7 @@ class Store:
         """Return the receipt of `key`, or None when there is none that can be read."""
         try:
             receipt = Receipt.from_json(json.loads(self._path(key, "json").read_bytes()))
-        except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
+        except (FileNotFoundError, ValueError, KeyError, TypeError):  # no JSON, or not UTF-8
             return None
         return receipt if receipt.key == key else None
 
@@ -163,8 +163,9 @@ class Store:
         """Remember a record set, uint8 (N, 32), and return its `set_digest`."""
         name = set_digest(digests)
         path = self._members_path(name)
-        if not path.is_file():
-            write_atomically(path, digests[canonical_order(digests)].tobytes())
+        data = digests[canonical_order(digests)].tobytes()
+        if not path.is_file() or path.read_bytes() != data:
+            write_atomically(path, data)
         return name
 
     def members(self, name: str) -> Digests:

@@ -129,13 +129,13 @@ def build_record_set(
     """
     count = len(record_ids)
     _refuse_duplicates(record_ids, where)
-    _refuse(where, [not one for one in subject_ids], "an empty subject id")
+    refuse_rows(where, [not one for one in subject_ids], "an empty subject id")
     label_array = np.asarray(labels, np.int64)
     outside = (label_array < 0) | (label_array >= len(schema.class_names))
-    _refuse(where, outside, f"a label outside the {len(schema.class_names)} classes")
+    refuse_rows(where, outside, f"a label outside the {len(schema.class_names)} classes")
     prior_array = pa.array([None] * count if priors is None else priors, pa.float64())
     known = np.nan_to_num(prior_array.to_numpy(zero_copy_only=False), nan=0.0)
-    _refuse(where, (known < 0) | (known > 1), "a deletion prior outside 0 to 1")
+    refuse_rows(where, (known < 0) | (known > 1), "a deletion prior outside 0 to 1")
 
     columns: dict[str, Any] = {
         "record_id": pa.array(record_ids, pa.string()),
@@ -147,7 +147,7 @@ def build_record_set(
     arrow = schema.to_arrow()
     if isinstance(features, np.ndarray):
         finite = np.isfinite(features.reshape(count, -1)).all(axis=1) if count else np.ones(0, bool)
-        _refuse(where, ~finite, "NaN or infinite features")
+        refuse_rows(where, ~finite, "NaN or infinite features")
         storage = arrow.field("features").type
         flat = pa.array(
             np.ascontiguousarray(features, storage.value_type.to_pandas_dtype()).ravel()
@@ -160,9 +160,11 @@ def build_record_set(
         for name, values in features.items():
             array = pa.array(values, arrow.field(name).type)
             missing = array.is_null(nan_is_null=True).to_numpy(zero_copy_only=False)
-            _refuse(where, missing, f"a missing value in column '{name}'")
+            refuse_rows(where, missing, f"a missing value in column '{name}'")
             if pa.types.is_floating(array.type):
-                _refuse(where, ~np.isfinite(array.to_numpy()), f"an infinite value in '{name}'")
+                # Network inputs are float32: what is beyond it would become infinite there.
+                beyond = np.abs(array.to_numpy()) > np.finfo(np.float32).max
+                refuse_rows(where, beyond, f"an infinite value (float32) in column '{name}'")
             columns[name] = array
     table = pa.table(columns, schema=arrow).sort_by("record_id")
     digests = pa.array([row.tobytes() for row in schema.digests(table)], pa.binary(32))
@@ -171,7 +173,7 @@ def build_record_set(
 
 
 def write_record_set(records: RecordSet, folder: Path, parts: int) -> None:
-    """Write `records` as Parquet parts into `folder`, replacing what is there in one rename."""
+    """Write `records` as Parquet parts into `folder`, replacing what is there as a whole."""
     staging = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(staging, ignore_errors=True)
     staging.mkdir(parents=True)
@@ -179,8 +181,13 @@ def write_record_set(records: RecordSet, folder: Path, parts: int) -> None:
     for number in range(parts):
         chunk = records.take(part == number).table
         pq.write_table(chunk, staging / part_name(number), compression="zstd")
-    shutil.rmtree(folder, ignore_errors=True)
+    # Moved aside as a whole: a folder half deleted by a crash would read as a smaller set.
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        folder.rename(old)
     staging.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def read_record_set(folder: Path) -> RecordSet:
@@ -217,18 +224,26 @@ def part_name(number: int) -> str:
 
 
 def _refuse_duplicates(record_ids: Sequence[str], where: str) -> None:
-    _refuse(where, [not one for one in record_ids], "an empty record id")
+    refuse_rows(where, [not one for one in record_ids], "an empty record id")
     seen: dict[str, int] = {}
     for row, one in enumerate(record_ids):
         if one in seen:
             raise InputError(
-                f"{where}: rows {seen[one] + 1} and {row + 1} share one record id; ids must be unique"
+                f"{where}: data rows {seen[one] + 1} and {row + 1} share one record id; "
+                "ids must be unique"
             )
         seen[one] = row
 
 
-def _refuse(where: str, bad: Sequence[bool] | NDArray[np.bool_], what: str) -> None:
+def refuse_rows(where: str, bad: Sequence[bool] | NDArray[np.bool_], what: str) -> None:
+    """Refuse the data if any row is bad; rows are data rows, counted from 1.
+
+    Raises:
+        InputError: `where`, the first bad row and `what` it has, e.g. "an empty label".
+    """
     rows = np.flatnonzero(np.asarray(bad, bool))
     if len(rows):
         more = f" ({len(rows)} rows in all)" if len(rows) > 1 else ""
-        raise InputError(f"{where}: row {rows[0] + 1} has {what}{more}")
+        raise InputError(
+            f"{where}: data row {rows[0] + 1} has {what}{more}; correct the data and import again"
+        )

@@ -10,7 +10,7 @@ routes to the same generation can be compared byte for byte.
 import json
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -71,6 +71,7 @@ class ModelCard:
         environment: numeric environment of the training.
         recipe: digest of settings, seed, code and environment.
         constituents: the members, by shard; a shard without records has none.
+        features: how records become inputs (`RecordSchema.to_json()["features"]`).
     """
 
     generation: str
@@ -88,6 +89,7 @@ class ModelCard:
     environment: Mapping[str, Any]
     recipe: str
     constituents: tuple[Constituent, ...]
+    features: Mapping[str, Any] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready mapping; `ModelCard.from_json(c.to_json()) == c`."""

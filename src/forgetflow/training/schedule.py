@@ -37,6 +37,14 @@ def slice_steps(sizes: Sequence[int], epochs: float, batch_size: int) -> list[in
     return steps
 
 
+def samples_in(records: int, batch_size: int, steps: int) -> int:
+    """Return how many records pass through the network in `steps` steps over `records` records."""
+    if records == 0:
+        return 0
+    epochs, rest = divmod(steps, ceil(records / batch_size))
+    return epochs * records + min(rest * batch_size, records)
+
+
 @dataclass(frozen=True)
 class Batches:
     """The mini-batches of one slice's training, a pure function of stable ids.

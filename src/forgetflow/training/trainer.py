@@ -20,7 +20,7 @@ from forgetflow.models import build
 from forgetflow.models.normalize import Standardize
 from forgetflow.store import Receipt, Store
 from forgetflow.training.chain import Chain, Recipe, Samples
-from forgetflow.training.schedule import Batches, slice_steps
+from forgetflow.training.schedule import Batches, samples_in, slice_steps
 
 OnStep = Callable[[int, int], None]
 """Called after every optimizer step with (slice, step within the slice)."""
@@ -189,7 +189,7 @@ def _train_slice(
             "shard": chain.shard,
             "slice": number,
             "steps": steps,
-            "samples": samples_in(batches, steps),
+            "samples": samples_in(len(digests), train.batch_size, steps),
             "seconds": spent + seconds,
             "peak_memory_bytes": peak_memory(recipe.device),
         },
@@ -199,15 +199,6 @@ def _train_slice(
     work.steps += steps - first
     work.seconds += seconds
     work.slices.append(number)
-
-
-def samples_in(batches: Batches, steps: int) -> int:
-    """Return how many records `steps` steps pass through the network (forward and backward)."""
-    per_epoch, records = batches.steps_per_epoch(), len(batches.digests)
-    if per_epoch == 0:
-        return 0
-    epochs, rest = divmod(steps, per_epoch)
-    return epochs * records + min(rest * batches.batch_size, records)
 
 
 def peak_memory(device: torch.device) -> int:

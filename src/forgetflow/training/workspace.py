@@ -131,4 +131,5 @@ class Workspace:
             environment=environment.fingerprint(self.recipe.device),
             recipe=self.recipe.digest,
             constituents=tuple(sorted(constituents, key=lambda c: c.shard)),
+            features=self.records.schema.to_json()["features"],
         )

@@ -12,8 +12,8 @@ from typing import ClassVar
 
 from forgetflow.keys import code_digest, digest_of
 from forgetflow.store import Receipt
-from forgetflow.training.schedule import Batches
-from forgetflow.training.trainer import Learner, OnStep, gather, peak_memory, samples_in, weights_of
+from forgetflow.training.schedule import Batches, samples_in
+from forgetflow.training.trainer import Learner, OnStep, gather, peak_memory, weights_of
 from forgetflow.unlearning.none import carried_over
 from forgetflow.unlearning.protocol import Access, Guarantee, Job, View
 
@@ -83,7 +83,7 @@ class Finetune:
             facts={
                 "shard": job.shard,
                 "steps": steps,
-                "samples": samples_in(batches, steps),
+                "samples": samples_in(len(digests), train.batch_size, steps),
                 "seconds": time.perf_counter() - started,
                 "peak_memory_bytes": peak_memory(recipe.device),
             },

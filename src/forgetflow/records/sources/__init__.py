@@ -8,11 +8,25 @@ from collections.abc import Callable
 
 from forgetflow.config import DataSettings
 from forgetflow.errors import InputError
-from forgetflow.records.sources import digits
+from forgetflow.records.sources import (
+    cifar10,
+    csv_file,
+    digits,
+    idx,
+    images,
+    npz,
+    parquet_file,
+)
 from forgetflow.records.sources.imported import Imported
 
 SOURCES: dict[str, Callable[[DataSettings], Imported]] = {
     "digits": digits.read,
+    "idx": idx.read,
+    "cifar10": cifar10.read,
+    "npz": npz.read,
+    "parquet": parquet_file.read,
+    "csv": csv_file.read,
+    "images": images.read,
 }
 
 

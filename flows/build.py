@@ -1,0 +1,132 @@
+"""Build flows: from a data source to the original model, its attributions and its evaluation.
+
+Each is one DVC stage; `build` chains them for a run without DVC.
+"""
+
+from typing import Any
+
+from prefect import flow, task
+
+from flows import opened
+from flows.devices import device_slot, open_slots
+from flows.evaluate import evaluate
+from flows.outputs import holds, write_receipt
+from flows.runner import task_runner
+from flows.tasks import CACHED, train_all
+from forgetflow.attribution import attribute as attribute_scores
+from forgetflow.attribution import write_scores
+from forgetflow.keys import code_digest, digest_of
+from forgetflow.partition import place
+from forgetflow.partition.assignment import write_assignment
+from forgetflow.project import Project
+from forgetflow.records.ingest import ingest as ingest_records
+from forgetflow.records.record_set import read_record_set
+from forgetflow.requests.batches import ORIGINAL
+from forgetflow.training.ensemble import Ensemble, read_card, write_model
+
+
+@flow(name="ingest")
+def ingest() -> dict[str, Any]:
+    """Read the data source into `data/train` and `data/test`."""
+    return ingest_task()
+
+
+@flow(name="partition")
+def partition() -> dict[str, Any]:
+    """Place every record into a shard and a slice."""
+    project = Project.find()
+    open_slots(project)
+    settings = project.settings
+    key = digest_of(
+        {
+            "records": read_record_set(project.train).digest,
+            "partition": settings.partition.model_dump(mode="json"),
+            "seed": settings.run.seed,
+            "code": code_digest("keys.py", f"partition/{settings.partition.method}.py"),
+        }
+    )
+    fresh = not holds(project.partition, key)
+    return partition_task.with_options(refresh_cache=fresh)(key=key)
+
+
+@flow(name="train", task_runner=task_runner())
+def train() -> str:
+    """Train the original model, shard by shard, and evaluate it; returns its weights digest."""
+    project = Project.find()
+    open_slots(project)
+    receipts = train_all(project)
+    space = opened.workspace(project)
+    keep = space.everything
+    members = [space.constituent(shard, receipt, keep) for shard, receipt in receipts.items()]
+    card = space.card(ORIGINAL, members, keep)
+    write_model(space.store, card, project.model(ORIGINAL))
+    evaluate(ORIGINAL)
+    return card.digest
+
+
+@flow(name="attribute")
+def attribute() -> dict[str, Any]:
+    """Score how every training record moves the original model's margins on test records."""
+    project = Project.find()
+    open_slots(project)
+    settings = project.settings.attribution
+    key = digest_of(
+        {
+            "model": read_card(project.model(ORIGINAL)).digest,
+            "train": opened.workspace(project).records.digest,
+            "test": read_record_set(project.test).digest,
+            "attribution": settings.model_dump(mode="json"),
+            "code": code_digest("attribution/task.py", f"attribution/{settings.method}.py"),
+        }
+    )
+    fresh = not holds(project.attribution(ORIGINAL), key)
+    return attribute_task.with_options(refresh_cache=fresh)(key=key)
+
+
+@flow(name="build")
+def build() -> str:
+    """Run all steps of the original model; returns its weights digest."""
+    ingest()
+    partition()
+    digest = train()
+    attribute()
+    return digest
+
+
+@task(name="read source")
+def ingest_task() -> dict[str, Any]:
+    """Read, check and write the records."""
+    return ingest_records(Project.find())
+
+
+@task(name="place records", **CACHED)
+def partition_task(key: str) -> dict[str, Any]:
+    """Write `data/partition`; the result holds counts only."""
+    project = Project.find()
+    records = read_record_set(project.train)
+    records.check_digests()
+    settings = project.settings
+    with device_slot(project):
+        assignment = place(records, settings.partition, settings.run.seed)
+    write_assignment(records, assignment, project.partition / "assignment.parquet")
+    write_receipt(project.partition, key)
+    return assignment.summary()
+
+
+@task(name="attribute", **CACHED)
+def attribute_task(key: str) -> dict[str, Any]:
+    """Write `attribution/original`; the result holds aggregates only."""
+    project = Project.find()
+    space = opened.workspace(project)
+    folder = project.attribution(ORIGINAL)
+    with device_slot(project):
+        scores = attribute_scores(
+            space,
+            Ensemble.load(project.model(ORIGINAL), space.recipe.device),
+            space.everything,
+            read_record_set(project.test),
+            project.settings.attribution,
+        )
+    write_scores(scores, folder)
+    write_receipt(folder, key)
+    return scores.summary.to_json()

@@ -1,0 +1,157 @@
+"""Evaluation flow: measure one generation, check the gate, register and publish."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from prefect import flow, task
+
+from flows import opened
+from flows.devices import device_slot, open_slots
+from flows.publish import publish
+from flows.runner import task_runner
+from flows.tasks import CACHED, unlearn_all
+from forgetflow.evaluation import MEASURES
+from forgetflow.evaluation.context import EvaluationContext
+from forgetflow.evaluation.evaluate import Evaluation, with_extra, write_evaluation
+from forgetflow.evaluation.evaluate import evaluate as measure_all
+from forgetflow.evaluation.gate import GateVerdict, check_gate
+from forgetflow.evaluation.points import costs, points
+from forgetflow.keys import code_digest, digest_of
+from forgetflow.partition.forecast import restart_slices
+from forgetflow.project import Project
+from forgetflow.records.record_set import read_record_set
+from forgetflow.requests.batches import ORIGINAL
+from forgetflow.training.ensemble import Ensemble, ModelCard, read_card
+from forgetflow.unlearning import method_named
+from forgetflow.unlearning.cost import Cost, cost_of
+from forgetflow.unlearning.runner import check_integrity, deletion_cost
+
+REFERENCE = "retrain"
+"""The method that makes oracles."""
+
+
+@flow(name="evaluate", flow_run_name="evaluate {generation}", task_runner=task_runner())
+def evaluate(generation: str) -> dict[str, Any]:
+    """Measure a generation against parent, original and oracle; returns the gate's verdict."""
+    project = Project.find()
+    open_slots(project)
+    card = read_card(project.model(generation))
+    evaluation = _measure(project, card)
+    verdict = check_gate(
+        evaluation.metrics,
+        project.settings.gate,
+        card.guarantee,
+        int(evaluation.figure("records.forget") or 0),
+        evaluation.reasons,
+    )
+    write_evaluation(evaluation, project.evaluation(generation), gate=verdict)
+    publish(project, card, evaluation, verdict)
+    return verdict.to_json()
+
+
+def _measure(project: Project, card: ModelCard) -> Evaluation:
+    if card.generation == ORIGINAL:
+        return _run(project, card, None)
+    oracle = None
+    settings = project.settings.evaluate
+    if settings.oracle:
+        unlearn_all(project, card.generation, REFERENCE, settings.oracle_seed_offset)
+        oracle = _oracle(project, card.generation)
+    evaluation = _run(project, card, oracle)
+    deletion = opened.deletion(project, card.generation)
+    method = method_named(card.method)
+    view = deletion.view(method)
+    check_integrity(view, method, card)
+    cost = deletion_cost(view, method.jobs(view))
+    space = deletion.workspace
+    figures = {
+        "points": points(
+            cost.backward_samples,
+            space.assignment.take(deletion.retain).sizes(),
+            restart_slices(space.assignment, deletion.forget),
+            space.recipe.train.epochs,
+        ),
+        "cost": costs(cost, oracle.cost if oracle else None),
+    }
+    return with_extra(evaluation, figures)
+
+
+@dataclass(frozen=True)
+class Oracle:
+    """An independent model retrained without the forget set, and what it cost."""
+
+    card: ModelCard
+    cost: Cost
+
+
+def _oracle(project: Project, batch: str) -> Oracle:
+    """Describe the oracle of a batch, whose constituents are in the store."""
+    deletion = opened.deletion(project, batch, project.settings.evaluate.oracle_seed_offset)
+    method = method_named(REFERENCE)
+    jobs = method.jobs(deletion.view(method))
+    store = deletion.workspace.store
+    receipts = {job.shard: receipt for job in jobs if (receipt := store.receipt(job.key))}
+    keys = [key for job in jobs for key in job.fresh]
+    return Oracle(deletion.card(method, receipts), cost_of(store, keys))
+
+
+def _run(project: Project, card: ModelCard, oracle: Oracle | None) -> Evaluation:
+    settings = project.settings.evaluate
+    key = digest_of(
+        {
+            "model": card.digest,
+            "generation": card.generation,
+            "retain": card.retain_digest,
+            "parent": read_card(project.model(card.parent)).digest if card.parent else None,
+            "original": read_card(project.model(ORIGINAL)).digest,
+            "oracle": oracle.card.digest if oracle else None,
+            "test": read_record_set(project.test).digest,
+            "settings": settings.model_dump(mode="json"),
+            "code": code_digest(
+                "evaluation/context.py", *(f"evaluation/{name}.py" for name in MEASURES)
+            ),
+        }
+    )
+    result = measure_task(key=key, generation=card.generation, with_oracle=oracle is not None)
+    return Evaluation(result["metrics"], result["reasons"], result["tables"])
+
+
+@task(name="measure", task_run_name="measure {generation}", **CACHED)
+def measure_task(key: str, generation: str, with_oracle: bool) -> dict[str, Any]:  # noqa: ARG001
+    """Compute all measures; the result holds aggregates only."""
+    project = Project.find()
+    space = opened.workspace(project)
+    device = space.recipe.device
+    test = read_record_set(project.test)
+    with device_slot(project):
+        if generation == ORIGINAL:
+            models = {"original": Ensemble.load(project.model(ORIGINAL), device)}
+            context = EvaluationContext(
+                models, {"retain": space.records, "test": test}, project.settings
+            )
+        else:
+            deletion = opened.deletion(project, generation)
+            models = {
+                "unlearned": Ensemble.load(project.model(generation), device),
+                "parent": Ensemble.load(project.model(deletion.parent.generation), device),
+                "original": Ensemble.load(project.model(ORIGINAL), device),
+            }
+            if with_oracle:
+                oracle = _oracle(project, generation)
+                models["oracle"] = Ensemble.from_store(oracle.card, space.store, device)
+            context = EvaluationContext(
+                models,
+                {
+                    "retain": space.records.take(deletion.retain),
+                    "forget": space.records.take(deletion.forget),
+                    "test": test,
+                },
+                project.settings,
+            )
+        found = measure_all(context)
+    return {"metrics": found.metrics, "reasons": found.reasons, "tables": found.tables}
+
+
+def gate_passed(verdict: dict[str, Any]) -> bool:
+    """Return whether a verdict, as `evaluate` returns it, lets the model be published."""
+    return GateVerdict.from_json(verdict).passed

@@ -1,0 +1,109 @@
+"""Deletion flows: one sealed batch becomes the next model generation.
+
+    deletion ── unlearn ── evaluate ── report ── dvc commit
+                   │           │
+                   │           └─ oracle shards, measures, gate, ledger, MLflow
+                   └─ one task per constituent, cached by content key
+
+The same `unlearn`, `evaluate` and `report` are the DVC stages, so afterwards `dvc repro` has
+nothing to do.
+"""
+
+from typing import Any
+
+from filelock import FileLock
+from prefect import flow, task
+
+from flows import opened
+from flows.devices import open_slots
+from flows.evaluate import evaluate
+from flows.report import report
+from flows.runner import task_runner
+from flows.tasks import unlearn_all
+from forgetflow.errors import InputError
+from forgetflow.project import Project
+from forgetflow.requests.batches import read_batches, set_method
+from forgetflow.requests.ledger import Ledger
+from forgetflow.requests.seal import SealResult
+from forgetflow.requests.seal import seal as seal_requests
+from forgetflow.requests.states import State, batch_state
+from forgetflow.training.ensemble import write_model
+from forgetflow.unlearning import method_named
+from forgetflow.versioning import commit_stages, has_dvc, track
+
+
+@flow(name="unlearn", flow_run_name="unlearn {batch}", task_runner=task_runner())
+def unlearn(batch: str, method: str) -> str:
+    """Make the model of a sealed batch, `models/<batch>`; returns its weights digest."""
+    project = Project.find()
+    open_slots(project)
+    chosen = method_named(method)
+    receipts = unlearn_all(project, batch, method)
+    deletion = opened.deletion(project, batch)
+    card = deletion.card(chosen, receipts)
+    write_model(deletion.workspace.store, card, project.model(batch))
+    facts = {"method": method, "guarantee": chosen.guarantee.value, "weights": card.digest}
+    Ledger(project).append("unlearned", batch, facts)
+    return card.digest
+
+
+@flow(name="deletion")
+def deletion(batch: str | None = None, method: str | None = None) -> dict[str, Any]:
+    """Process one batch or, without a name, everything that waits.
+
+    Without a name the inbox is taken in, open requests are sealed, and every batch that is not
+    published yet is processed in order: events may be coalesced, so the flow looks for itself.
+    Two deletion flows in one project run one after the other.
+
+    Returns:
+        Batch id -> the gate's verdict.
+
+    Raises:
+        InputError: there is no such batch, or nothing waits.
+    """
+    project = Project.find()
+    if method:
+        method_named(method)
+    project.state.mkdir(exist_ok=True)
+    with FileLock(project.state / "deletion.lock"):
+        if batch is None:
+            seal(project, method)
+        batches = [batch] if batch else waiting(project)
+        if not batches:
+            raise InputError(
+                "nothing to forget: every batch is published and no open request can be sealed; "
+                "see `forgetflow request list`"
+            )
+        verdicts = {}
+        for name in batches:
+            if method:
+                set_method(project, name, method)
+            unlearn(name, read_batches(project)[name].method)
+            verdicts[name] = evaluate(name)
+        report()
+        if has_dvc(project):
+            stages = [f"{stage}@{name}" for name in batches for stage in ("forget", "evaluate")]
+            tell_dvc(stages)
+        return verdicts
+
+
+@task(name="dvc commit")
+def tell_dvc(stages: list[str]) -> None:
+    """Tell DVC that these stages and the report are done; the same functions have just run."""
+    commit_stages(Project.find(), *stages, "report")
+
+
+def seal(project: Project, method: str | None = None) -> SealResult:
+    """Freeze open requests into the next batch and put manifest and book under DVC."""
+    result = seal_requests(project, method=method)
+    if has_dvc(project) and (result.manifest or result.resumed):
+        paths = sorted(project.forget.glob("b*.parquet"))
+        track(project, *paths, project.requests)
+    return result
+
+
+def waiting(project: Project) -> list[str]:
+    """Return the sealed batches that are not published, oldest first."""
+    entries = Ledger(project).entries()
+    before = {State.SEALED, State.UNLEARNED, State.VERIFIED, State.FAILED_BEFORE_PUBLISH}
+    return [name for name in read_batches(project) if batch_state(name, entries) in before]

@@ -1,0 +1,18 @@
+"""Report flow: one page and one table over all generations."""
+
+from prefect import flow, task
+
+from forgetflow.evaluation.report import write_report
+from forgetflow.project import Project
+
+
+@flow(name="report")
+def report() -> None:
+    """Write `report/`."""
+    write_task()
+
+
+@task(name="write report")
+def write_task() -> None:
+    """Read models and evaluations, write page and tables."""
+    write_report(Project.find())

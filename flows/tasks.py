@@ -1,0 +1,115 @@
+"""Prefect tasks: cached by our content keys, returning small JSON receipts, never tensors.
+
+A cached result counts only if its bytes are in the store: callers ask `submit`, which refreshes
+the cache for every key that the store cannot verify.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from prefect import task
+from prefect.cache_policies import CacheKeyFnPolicy
+from prefect.futures import PrefectFuture, as_completed
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from flows import opened
+from flows.devices import device_slot
+from forgetflow.project import Project
+from forgetflow.store import Receipt
+from forgetflow.training.trainer import train_chain
+from forgetflow.unlearning import method_named
+from forgetflow.unlearning.protocol import Job
+
+CachedByKey = CacheKeyFnPolicy(cache_key_fn=lambda _, arguments: str(arguments["key"]))
+
+CACHED: dict[str, Any] = {
+    "cache_policy": CachedByKey,
+    "persist_result": True,
+    "result_serializer": "json",
+    "tags": ["gpu"],
+}
+
+
+@task(name="train shard", task_run_name="train shard {shard}", **CACHED)
+def train_shard(shard: int, key: str) -> dict[str, Any]:
+    """Train one constituent of the original model."""
+    project = Project.find()
+    space = opened.workspace(project)
+    chain = space.chain(shard, space.everything)
+    _expect(chain.key, key)
+    with device_slot(project):
+        receipt, _ = train_chain(space.store, chain, space.recipe)
+    return receipt.to_json()
+
+
+@task(name="unlearn shard", task_run_name="{method} {batch} shard {shard}", **CACHED)
+def unlearn_shard(
+    batch: str, method: str, shard: int, key: str, seed_offset: int
+) -> dict[str, Any]:
+    """Make one constituent of an unlearned model, or of an oracle (another seed)."""
+    project = Project.find()
+    chosen = method_named(method)
+    view = opened.deletion(project, batch, seed_offset).view(chosen)
+    job = next((job for job in chosen.jobs(view) if job.shard == shard), None)
+    _expect(job.key if job else "nothing", key)
+    if job is None:
+        raise RuntimeError(f"{method} has no job for shard {shard}")
+    with device_slot(project):
+        receipt = chosen.run(view, job)
+    return receipt.to_json()
+
+
+def train_all(project: Project) -> dict[int, Receipt]:
+    """Train every constituent of the original model as tasks; returns receipts by shard."""
+    space = opened.workspace(project)
+    chains = [space.chain(s, space.everything) for s in space.occupied(space.everything)]
+    futures = [
+        train_shard.with_options(
+            refresh_cache=not all(space.store.verify(key) for key in chain.keys)
+        ).submit(shard=chain.shard, key=chain.key)
+        for chain in chains
+    ]
+    return collect("training", futures, len(chains))
+
+
+def unlearn_all(
+    project: Project, batch: str, method: str, seed_offset: int = 0
+) -> dict[int, Receipt]:
+    """Run every job of a deletion as a task; returns receipts by shard."""
+    chosen = method_named(method)
+    view = opened.deletion(project, batch, seed_offset).view(chosen)
+    jobs = chosen.jobs(view)
+    futures = [
+        unlearn_shard.with_options(refresh_cache=not _is_stored(view.store.verify, job)).submit(
+            batch=batch, method=method, shard=job.shard, key=job.key, seed_offset=seed_offset
+        )
+        for job in jobs
+    ]
+    return collect("oracle" if seed_offset else method, futures, len(jobs))
+
+
+def collect(
+    what: str, futures: Sequence[PrefectFuture[dict[str, Any]]], total: int
+) -> dict[int, Receipt]:
+    """Wait for constituents with a progress bar and return their receipts by shard."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    receipts = {}
+    with Progress(*columns, TimeElapsedColumn(), transient=True) as progress:
+        bar = progress.add_task(what, total=total)
+        for future in as_completed(list(futures)):
+            receipt = Receipt.from_json(future.result())
+            receipts[int(receipt.facts["shard"])] = receipt
+            progress.advance(bar)
+    return dict(sorted(receipts.items()))
+
+
+def _is_stored(verify: Any, job: Job) -> bool:
+    return all(verify(key) for key in (job.key, *job.fresh))
+
+
+def _expect(found: str, key: str) -> None:
+    if found != key:
+        raise RuntimeError(
+            f"asked for state {key[:12]} but the data here makes {found[:12]}: "
+            "the project changed while the flow was running"
+        )

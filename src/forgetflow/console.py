@@ -1,0 +1,48 @@
+"""How the command line speaks: text for people, `--json` for scripts, one sentence for errors."""
+
+import json
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+
+MISSING = "-"
+"""What stands for a figure that is not there."""
+
+
+def emit(value: Any, as_json: bool, text: Callable[[], str]) -> None:
+    """Print `value` as JSON, or the text made of it."""
+    out = json.dumps(value, indent=2, ensure_ascii=False, default=str) if as_json else text()
+    sys.stdout.write(out.rstrip("\n") + "\n")
+
+
+def note(message: str) -> None:
+    """Tell people something that is no result: on stderr, so that pipes stay clean."""
+    sys.stderr.write(message + "\n")
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
+    """Return left-aligned columns; None shows as a dash."""
+    cells = [list(columns)] + [[MISSING if c is None else str(c) for c in row] for row in rows]
+    widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
+    lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def facts(pairs: Iterable[tuple[str, Any]]) -> str:
+    """Return `name  value` lines with aligned values; None shows as a dash."""
+    listed = [(name, MISSING if value is None else str(value)) for name, value in pairs]
+    width = max(len(name) for name, _ in listed)
+    return "\n".join(f"{name.ljust(width)}  {value}" for name, value in listed)
+
+
+def percent(fraction: float | None) -> str | None:
+    """Return a fraction as a percentage with one decimal."""
+    return None if fraction is None else f"{100 * fraction:.1f} %"
+
+
+def seconds(value: float | None) -> str | None:
+    """Return a duration as people say it."""
+    if value is None:
+        return None
+    return f"{value:.2f} s" if value < 60 else f"{value / 60:.1f} min"

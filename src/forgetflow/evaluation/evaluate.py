@@ -1,0 +1,121 @@
+"""Run every measure, and keep the result as plain files that DVC can show and diff.
+
+    evaluation/<generation>/metrics.json    nested numbers, nothing else
+    evaluation/<generation>/reasons.json    why a figure is missing, by its dotted path
+    evaluation/<generation>/gate.json       the gate's verdict
+    evaluation/<generation>/*.csv           tables for plots
+
+Everything is an aggregate; no file holds an id, a feature or the loss of one record.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from forgetflow.errors import InputError
+from forgetflow.evaluation import MEASURES
+from forgetflow.evaluation.context import EvaluationContext
+from forgetflow.evaluation.figures import figure, part, reason_for
+from forgetflow.evaluation.files import csv_bytes, json_bytes, read_csv, write_folder
+from forgetflow.evaluation.gate import GateVerdict
+from forgetflow.evaluation.protocol import Row
+
+TEXTS = frozenset({"model", "set", "class"})
+"""Columns of tables that are names; all others are numbers."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Figures of one generation.
+
+    Attributes:
+        metrics: nested mappings of numbers: measure -> model -> figures. Missing figures are
+            left out.
+        reasons: dotted path -> why the figures at or below it are missing.
+        tables: file name -> rows.
+    """
+
+    metrics: Mapping[str, Any]
+    reasons: Mapping[str, str] = field(default_factory=dict)
+    tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
+
+    def figure(self, path: str) -> float | int | None:
+        """Return the number at a dotted path such as `accuracy.unlearned.test`, or None."""
+        return figure(self.metrics, path)
+
+    def reason(self, path: str) -> str | None:
+        """Return why the figure at a dotted path is missing: the closest reason above it."""
+        return reason_for(self.reasons, path)
+
+
+def evaluate(context: EvaluationContext) -> Evaluation:
+    """Return the figures and tables of all registered measures."""
+    raw: dict[str, Any] = {"records": {name: context.size(name) for name in context.set_names}}
+    tables: dict[str, Sequence[Row]] = {}
+    for name, measure in MEASURES.items():
+        raw[name] = measure.measure(context)
+        tables |= measure.tables(context)
+    metrics, reasons = part(raw)
+    return Evaluation(metrics, reasons, tables)
+
+
+def with_extra(evaluation: Evaluation, extra: Mapping[str, Any]) -> Evaluation:
+    """Return the evaluation with further figures, e.g. `points` and `cost`.
+
+    Raises:
+        ValueError: `extra` names a measure again, or holds something else than numbers.
+    """
+    metrics, reasons = part(extra)
+    again = set(extra) & set(evaluation.metrics)
+    if again:
+        raise ValueError(f"measured already: {', '.join(sorted(again))}")
+    return Evaluation(
+        {**evaluation.metrics, **metrics}, {**evaluation.reasons, **reasons}, evaluation.tables
+    )
+
+
+def write_evaluation(
+    evaluation: Evaluation,
+    folder: Path,
+    extra: Mapping[str, Any] | None = None,
+    gate: GateVerdict | None = None,
+) -> None:
+    """Write the evaluation of a generation, replacing the whole folder, completely or not at all.
+
+    Args:
+        evaluation: from `evaluate`.
+        folder: `Project.evaluation(generation)`.
+        extra: further figures, in the form that measures return.
+        gate: the verdict, from `check_gate`.
+    """
+    whole = with_extra(evaluation, extra or {})
+    files = {"metrics.json": json_bytes(whole.metrics), "reasons.json": json_bytes(whole.reasons)}
+    if gate:
+        files["gate.json"] = json_bytes(gate.to_json())
+    files |= {name: csv_bytes(rows) for name, rows in whole.tables.items() if rows}
+    write_folder(folder, files)
+
+
+def read_evaluation(folder: Path) -> Evaluation:
+    """Read what `write_evaluation` wrote; numbers of tables come back as numbers.
+
+    Raises:
+        InputError: there is no evaluation in `folder`, or it cannot be read.
+    """
+    try:
+        metrics = json.loads((folder / "metrics.json").read_bytes())
+        reasons = json.loads((folder / "reasons.json").read_bytes())
+    except FileNotFoundError:
+        raise InputError(f"no evaluation at {folder}: run `dvc repro` first") from None
+    except json.JSONDecodeError:
+        raise InputError(f"{folder} holds damaged figures: run `dvc repro` again") from None
+    tables = {path.name: read_csv(path, TEXTS) for path in sorted(folder.glob("*.csv"))}
+    return Evaluation(metrics, reasons, tables)
+
+
+def read_gate(folder: Path) -> GateVerdict | None:
+    """Read the verdict in an evaluation folder; None where no gate was checked."""
+    path = folder / "gate.json"
+    return GateVerdict.from_json(json.loads(path.read_bytes())) if path.is_file() else None

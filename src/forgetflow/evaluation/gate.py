@@ -1,0 +1,173 @@
+"""The gate: what a model must hold before it is published (block `gate` of params.yaml).
+
+The gate trusts figures, not claims: an exact method is held to the same bounds, because a figure
+out of bounds there is the first sign that something (a preprocessing step fitted elsewhere, a
+stale file) lies outside the guarantee. A bound whose figure is missing is `skipped` with the
+reason; it never counts as passed.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+from forgetflow.config import GateSettings
+from forgetflow.evaluation.figures import figure, reason_for
+from forgetflow.unlearning.protocol import Guarantee
+
+Outcome = Literal["passed", "failed", "skipped"]
+
+ROUNDING = 1e-9
+"""Differences of shares carry float error; a bound met up to this is met."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One bound.
+
+    Attributes:
+        name: the bound's name in params.yaml.
+        value: the figure; None if it is missing.
+        bound: the bound; None if it is not set.
+        outcome: passed, failed or skipped.
+        reason: one sentence.
+        note: what a reader should know of a check that passed; empty if nothing.
+    """
+
+    name: str
+    value: float | None
+    bound: float | None
+    outcome: Outcome
+    reason: str
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class GateVerdict:
+    """All checks of one model.
+
+    Attributes:
+        passed: no check failed.
+        checks: one per bound, in the order of params.yaml.
+    """
+
+    passed: bool
+    checks: tuple[Check, ...]
+
+    @property
+    def skipped(self) -> tuple[Check, ...]:
+        """Checks that could not be made."""
+        return tuple(check for check in self.checks if check.outcome == "skipped")
+
+    @property
+    def words(self) -> str:
+        """The verdict in words, e.g. `passed (1 of 3 skipped)`."""
+        verdict = "passed" if self.passed else "failed"
+        if self.passed and len(self.skipped) == len(self.checks):
+            return "nothing checked"
+        if self.skipped:
+            return f"{verdict} ({len(self.skipped)} of {len(self.checks)} skipped)"
+        return verdict
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping; `GateVerdict.from_json(v.to_json()) == v`."""
+        return {"passed": self.passed, "checks": [asdict(check) for check in self.checks]}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "GateVerdict":
+        """Inverse of `to_json`."""
+        return cls(data["passed"], tuple(Check(**check) for check in data["checks"]))
+
+
+def check_gate(
+    metrics: Mapping[str, Any],
+    gate: GateSettings,
+    guarantee: str,
+    forget_records: int,
+    reasons: Mapping[str, str] | None = None,
+) -> GateVerdict:
+    """Hold the figures of a model against the gate.
+
+    Args:
+        metrics: `Evaluation.metrics`. The model is `unlearned`, or `original` without one.
+        gate: the bounds.
+        guarantee: exact, certified or approximate; decides what a failure is said to mean.
+        forget_records: records forgotten by this batch.
+        reasons: `Evaluation.reasons`, quoted for missing figures.
+    """
+    model = "unlearned" if "unlearned" in metrics.get("accuracy", {}) else "original"
+    test, before = f"accuracy.{model}.test", "accuracy.parent.test"
+    attack, oracle = f"membership.{model}.auc", "membership.oracle.auc"
+
+    def difference(first: str, second: str) -> float | None:
+        one, other = figure(metrics, first), figure(metrics, second)
+        return None if one is None or other is None else one - other
+
+    def missing(*paths: str) -> str | None:
+        gone = next((path for path in paths if figure(metrics, path) is None), None)
+        if gone is None:
+            return None
+        if gone == before and model == "original":
+            return "the first build has no parent to compare with"
+        return reason_for(reasons or {}, gone) or f"{gone} was not measured"
+
+    accuracy = _check(
+        "min_test_accuracy",
+        gate.min_test_accuracy,
+        figure(metrics, test),
+        missing(test),
+        fact="test accuracy is",
+        upper=False,
+    )
+    drop = _check(
+        "max_test_accuracy_drop",
+        gate.max_test_accuracy_drop,
+        difference(before, test),
+        missing(before, test),
+        fact="the drop of test accuracy against the parent is",
+    )
+    least, distance = gate.min_forget_records, difference(attack, oracle)
+    too_few = f"{forget_records} forgotten record(s) are fewer than the {least} this bound needs"
+    gap = _check(
+        "max_membership_gap",
+        gate.max_membership_gap,
+        None if distance is None else abs(distance),
+        too_few if 0 < forget_records < least else missing(attack, oracle),
+        fact="the attack AUC's distance to the oracle's is",
+    )
+    idle = difference("membership.parent.auc", oracle)
+    if gap.outcome == "failed":
+        gap = replace(gap, reason=f"{gap.reason}; {_MEANING[Guarantee(guarantee)]}")
+    elif gap.outcome == "passed" and idle is not None and abs(idle) <= (gap.bound or 0):
+        gap = replace(gap, note=f"the parent's is {abs(idle):.4f}, so {_NO_POWER}")
+    checks = (accuracy, drop, gap)
+    return GateVerdict(all(check.outcome != "failed" for check in checks), checks)
+
+
+_NO_POWER = "publishing it unchanged would have passed too and this check says little here"
+
+_MEANING = {
+    Guarantee.EXACT: "the method is exact, so run `forgetflow verify`: if the bytes agree, this "
+    "is chance and the bound is too tight for a forget set of this size",
+    Guarantee.CERTIFIED: "the method is certified, so check its budget and its assumptions",
+    Guarantee.APPROXIMATE: "the forgotten records are still treated unlike records that were "
+    "never seen: use more steps, another method, or an exact one",
+}
+
+
+def _check(
+    name: str,
+    bound: float | None,
+    value: float | None,
+    missing: str | None,
+    *,
+    fact: str,
+    upper: bool = True,
+) -> Check:
+    """Compare a figure with its bound, or say why that cannot be done."""
+    if bound is None:
+        return Check(name, value, None, "skipped", "no bound is set in params.yaml")
+    if missing or value is None:
+        return Check(name, value, bound, "skipped", missing or "not measured")
+    excess = value - bound if upper else bound - value
+    reason = f"{fact} {value:.4f}; the bound is at {'most' if upper else 'least'} {bound:g}"
+    return Check(name, value, bound, "passed" if excess <= ROUNDING else "failed", reason)

@@ -1,0 +1,82 @@
+"""What a deletion cost: records passed through training, counted, predicted, and in full.
+
+The unit is the paper's (Bourtoule et al. 2021): one record in one epoch is one. It is exact, so
+that it can be compared with a formula, where seconds carry the noise of a machine.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from forgetflow.partition.forecast import restart_samples, slicing_restart
+from forgetflow.unlearning.cost import Cost
+
+
+def points(
+    counted: int | None,
+    sizes: NDArray[np.int64],
+    restarts: Mapping[int, int] | None,
+    epochs: float,
+) -> dict[str, Any]:
+    """Return records retrained: counted, as predicted, and for full retraining.
+
+    Args:
+        counted: records the method passed through training, `Cost.backward_samples`; None where
+            a method has no such count.
+        sizes: records left per shard and slice after the deletion, int (S, R).
+        restarts: shard -> first slice trained again, from `restart_slices`; None for a method
+            that does not rebuild, which the formulas say nothing about.
+        epochs: e', passes over a shard.
+
+    Returns:
+        `counted`; `predicted`, the budget of restarting these shards at these slices with the
+        sizes they have; `predicted_equal_slices`, the same by Eq. 11 as if slices were equal;
+        `full_retraining`, of all shards from the start; and `share_of_full`, counted / full.
+    """
+    shards, slices = sizes.shape
+    full = sum(restart_samples(sizes[shard].tolist(), epochs, 0) for shard in range(shards))
+    figures: dict[str, Any] = {
+        "counted": counted,
+        "predicted": None,
+        "predicted_equal_slices": None,
+        "full_retraining": full,
+        "share_of_full": None,
+    }
+    missing = []
+    if restarts is None:
+        missing.append("the method does not rebuild, so no formula predicts its cost")
+    else:
+        figures["predicted"] = sum(
+            restart_samples(sizes[shard].tolist(), epochs, first)
+            for shard, first in restarts.items()
+        )
+        figures["predicted_equal_slices"] = sum(
+            slicing_restart(int(sizes[shard].sum()), slices, first, epochs)
+            for shard, first in restarts.items()
+        )
+    if counted is None:
+        missing.append("the method did not count the records it trained on")
+    elif full:
+        figures["share_of_full"] = counted / full
+    else:
+        missing.append("no record is left to train on")
+    if missing:
+        figures["reason"] = "; ".join(missing)
+    return figures
+
+
+def costs(unlearned: Cost, full_retraining: Cost | None) -> dict[str, Any]:
+    """Return what was measured while a deletion ran, beside a measured full retraining.
+
+    Args:
+        unlearned: cost of the states that the deletion made.
+        full_retraining: cost of the oracle, which is a full retraining; None if not built.
+    """
+    figures: dict[str, Any] = {"unlearned": unlearned.to_json()}
+    if full_retraining is None:
+        figures |= {"full_retraining": None, "reason": "no full retraining was run"}
+    else:
+        figures["full_retraining"] = full_retraining.to_json()
+    return figures

@@ -1,0 +1,194 @@
+"""What MLflow's pages say in words: Markdown descriptions of versions, runs and the model.
+
+A description is a pure function of the tree, so writing all of them again after every change
+keeps links to children, aliases and states right without any bookkeeping.
+"""
+
+from forgetflow.lineage.tracking import model_link, run_link
+from forgetflow.lineage.tree import as_text, count, day
+from forgetflow.lineage.version import LineageTree, Version
+
+GUARANTEES = {
+    "exact": "the weights are byte for byte those of a model built without the forgotten records",
+    "certified": (
+        "the model is statistically close to one built without the forgotten records: an "
+        "(ε, δ) bound holds, with a budget that is carried from batch to batch"
+    ),
+    "approximate": (
+        "nothing is promised; measures against retrained models are the only evidence, and a "
+        "failed gate keeps the model from being published"
+    ),
+}
+"""Each guarantee in plain words."""
+
+LIMIT = (
+    "Shard-based exactness holds for requests that do not depend on the published models "
+    "(non-adaptive requests), and byte equality within one numeric environment."
+)
+"""What even an exact guarantee does not cover."""
+
+TAGS = {
+    "lineage.generation": "`original`, or the batch that made this version",
+    "lineage.parent, lineage.parent_version": "the generation it came from, and its version",
+    "lineage.root": "version of the original it descends from",
+    "lineage.supersedes": "on a rebuilt original: the original it replaces",
+    "lineage.records, lineage.forgotten": "records learned from; removed since the original",
+    "lineage.card, weights.digest": "digests of the model card and of the weights",
+    "deletion.*": "batch, its records, requests, manifest digest, sealing and due date",
+    "unlearn.method, unlearn.guarantee": "how it forgot, and what that promises",
+    "gate": "whether the measures held the bounds of `params.yaml`",
+    "state": "how far the deletion has come",
+    "certificate.sha256": "digest of the deletion certificate, once issued",
+}
+"""What every tag means."""
+
+ALIASES = {
+    "original": "built from all records",
+    "candidate": "newest generation",
+    "serving": "newest generation whose gate passed; never moves back to a model that still "
+    "knows records which the one being served has forgotten",
+}
+"""What every alias means."""
+
+_TREE_LINES = 20
+_MEASURES = 10
+
+
+def version_story(tree: LineageTree, version: Version, experiment_id: str) -> str:
+    """Return the description of a version."""
+    return "\n\n".join(
+        part
+        for part in (
+            _paragraph(tree, version),
+            _promise(version),
+            _evidence(tree, version),
+            _relatives(tree, version, experiment_id),
+        )
+        if part
+    )
+
+
+def run_story(tree: LineageTree, version: Version, experiment_id: str) -> str:
+    """Return the description of the run that made a version."""
+    where = model_link(tree.model_name, version.number)
+    return (
+        f"Made [{_code(tree.model_name)} version {version.number}]({where}).\n\n"
+        + version_story(tree, version, experiment_id)
+    )
+
+
+def model_story(tree: LineageTree) -> str:
+    """Return the description of the registered model."""
+    lines = as_text(tree).splitlines()
+    hidden = len(lines) - _TREE_LINES
+    if hidden > 0:
+        lines = [f"⋮ {hidden} more: see lineage.html", *lines[hidden:]]
+    serving = tree.aliased("serving")
+    now = (
+        f"Version {serving.number} ({_code(serving.generation)}) is being served; it has "
+        f"forgotten {count(serving.forgotten, 'record')} since the original."
+        if serving
+        else "No version is being served yet: none has passed the gate."
+    )
+    return "\n\n".join(
+        [
+            "Every version is one **generation** of the same model: the original learned from all "
+            f"records, each later version has forgotten one more batch of deletion requests. {now}",
+            "```text\n" + "\n".join(lines) + "\n```",
+            "The drawn family tree is the artifact `lineage.html` of the newest run.",
+            _table(("Guarantee", "Meaning"), GUARANTEES),
+            LIMIT,
+            _table(("Tag", "Meaning"), TAGS),
+            _table(("Alias", "Points at"), ALIASES),
+        ]
+    )
+
+
+def _paragraph(tree: LineageTree, version: Version) -> str:
+    name, deletion = _code(tree.model_name), version.deletion
+    if deletion is None:
+        story = (
+            f"**Generation {_code(version.generation)}** of {name}: built from "
+            f"**{count(version.records, 'record')}**."
+        )
+        if version.supersedes is not None:
+            old = _version_link(tree, version.supersedes)
+            story += f" It supersedes {old}: data or settings of the build have changed."
+        return story
+    due = f", due {day(deletion.due_at)}" if deletion.due_at else ""
+    story = (
+        f"**Generation {_code(version.generation)}** of {name} forgets "
+        f"**{count(deletion.records, 'record')}** asked for in "
+        f"{count(deletion.requests, 'request')} (batch {_code(deletion.batch)}, sealed "
+        f"{day(deletion.sealed_at)}{due}). {count(version.records, 'record')} are left"
+    )
+    if version.forgotten != deletion.records:
+        return f"{story}; {count(version.forgotten, 'record')} were forgotten since the original."
+    return f"{story}."
+
+
+def _promise(version: Version) -> str:
+    meaning = GUARANTEES.get(version.guarantee, "")
+    gates = {
+        "passed": "the measures hold every bound of `params.yaml`",
+        "failed": "a measure breaks a bound of `params.yaml`, so this version is not served",
+        "not checked": "no bound was compared with a measure",
+    }
+    lines = [
+        f"- **Method** {_code(version.method)}",
+        f"- **Guarantee** {version.guarantee}: {meaning}",
+        f"- **Gate** {version.gate}: {gates.get(version.gate, '')}",
+        f"- **State** {version.state}",
+        f"- **Weights** `{version.weights[:16]}`",
+    ]
+    if version.deletion:
+        lines.append(f"- **Manifest** `{version.deletion.manifest[:16]}`")
+    if version.certificate:
+        lines.append(f"- **Certificate** `{version.certificate[:16]}`")
+    return "\n".join(lines)
+
+
+def _evidence(tree: LineageTree, version: Version) -> str:
+    names = list(version.measures)[:_MEASURES]
+    if not names:
+        return ""
+    parent = tree.parent(version)
+    rows = ["| Measure | This version | Parent |", "|---|---|---|"]
+    for name in names:
+        before = parent.metrics.get(name) if parent else None
+        old = "" if before is None else f"{before:.4g}"
+        rows.append(f"| {_code(name)} | {version.metrics[name]:.4g} | {old} |")
+    more = len(version.measures) - len(names)
+    return "\n".join(rows) + (f"\n\n{more} more among the metrics of the run." if more else "")
+
+
+def _relatives(tree: LineageTree, version: Version, experiment_id: str) -> str:
+    parts = []
+    if version.parent is not None:
+        parts.append(f"Parent: {_version_link(tree, version.parent)}")
+    children = [_version_link(tree, child.number) for child in tree.children(version)]
+    if children:
+        parts.append(f"Children: {', '.join(children)}")
+    heirs = [v for v in tree.versions if v.supersedes == version.number]
+    if heirs:
+        parts.append(f"Superseded by {_version_link(tree, heirs[-1].number)}")
+    parts.append(f"Run: [{version.run_id[:8]}]({run_link(experiment_id, version.run_id)})")
+    parts.append(f"[All versions]({model_link(tree.model_name)})")
+    return " · ".join(parts)
+
+
+def _version_link(tree: LineageTree, number: int) -> str:
+    version = tree.by_number.get(number)
+    if version is None:
+        return f"version {number} (no longer registered)"
+    return f"[version {number}, {_code(version.generation)}]({model_link(tree.model_name, number)})"
+
+
+def _table(head: tuple[str, str], rows: dict[str, str]) -> str:
+    lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
+    return "\n".join([*lines, *(f"| {key} | {value} |" for key, value in rows.items())])
+
+
+def _code(text: str) -> str:
+    # Names of batches and models are the user's; in a code span Markdown leaves them alone.
+    return f"`{' '.join(text.replace('`', chr(39)).replace('|', '/').split())}`"

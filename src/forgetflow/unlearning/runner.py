@@ -1,0 +1,144 @@
+"""From a sealed batch to a model generation: open the view, list the jobs, put results together.
+
+Pure wiring over the rooms below, without any orchestrator: flows call these functions, tests
+call them directly, and both leave the same bytes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from forgetflow.errors import VerdictError
+from forgetflow.keys import bytes_digest
+from forgetflow.project import Project
+from forgetflow.records.record_set import RecordSet
+from forgetflow.requests.batches import batch_manifest, forgotten_ids, read_batches
+from forgetflow.requests.manifest import Manifest
+from forgetflow.store import Receipt
+from forgetflow.training.ensemble import ModelCard, export_weights, read_card, write_model
+from forgetflow.training.trainer import train_chain
+from forgetflow.training.workspace import Mask, Workspace
+from forgetflow.unlearning.cost import Cost, cost_of
+from forgetflow.unlearning.protocol import Job, UnlearningMethod, View
+
+
+@dataclass(frozen=True, eq=False)
+class Deletion:
+    """One sealed batch, resolved against a workspace.
+
+    Attributes:
+        workspace: records, placement, recipe, store.
+        batch: batch id.
+        manifest: what it forgets.
+        parent: card of the generation it starts from.
+        retain: records left after this batch and all before it, bool (N,).
+        forget: records of this batch that are still there, bool (N,).
+    """
+
+    workspace: Workspace
+    batch: str
+    manifest: Manifest
+    parent: ModelCard
+    retain: Mask
+    forget: Mask
+
+    @classmethod
+    def open(cls, project: Project, batch: str, workspace: Workspace | None = None) -> "Deletion":
+        """Resolve a batch.
+
+        Raises:
+            InputError: there is no such batch, or its parent model is not built yet.
+            VerdictError: a manifest was altered, or a record changed since it was sealed.
+        """
+        space = workspace or Workspace.open(project)
+        manifest = batch_manifest(project, batch)
+        parent = read_card(project.model(read_batches(project)[batch].parent))
+        forget = space.records.mask(manifest.record_ids)
+        _refuse_changed_records(space.records.take(forget), manifest)
+        retain = ~space.records.mask(forgotten_ids(project, batch))
+        return cls(space, batch, manifest, parent, retain, forget)
+
+    def view(self, method: UnlearningMethod) -> View:
+        """Return the window that `method` gets on this deletion."""
+        return View(self.batch, self.parent, method.needs, self.workspace, self.retain, self.forget)
+
+    def card(self, method: UnlearningMethod, receipts: Mapping[int, Receipt]) -> ModelCard:
+        """Describe the generation that the finished constituents make up."""
+        members = [
+            self.workspace.constituent(shard, receipt, self.retain)
+            for shard, receipt in receipts.items()
+        ]
+        return self.workspace.card(
+            self.batch,
+            members,
+            self.retain,
+            parent=self.parent,
+            method=method.name,
+            guarantee=method.guarantee.value,
+            manifest=self.manifest.digest,
+        )
+
+
+def unlearn(project: Project, deletion: Deletion, method: UnlearningMethod) -> ModelCard:
+    """Run all jobs of a deletion one after another and write `models/<batch>`."""
+    view = deletion.view(method)
+    receipts = {job.shard: method.run(view, job) for job in method.jobs(view)}
+    card = deletion.card(method, receipts)
+    write_model(deletion.workspace.store, card, project.model(deletion.batch))
+    return card
+
+
+def build_original(project: Project, workspace: Workspace | None = None) -> ModelCard:
+    """Train the original model on all records and write `models/original`."""
+    space = workspace or Workspace.open(project)
+    keep = space.everything
+    members = []
+    for shard in space.occupied(keep):
+        receipt, _ = train_chain(space.store, space.chain(shard, keep), space.recipe)
+        members.append(space.constituent(shard, receipt, keep))
+    card = space.card("original", members, keep)
+    write_model(space.store, card, project.model("original"))
+    return card
+
+
+def deletion_cost(view: View, jobs: list[Job]) -> Cost:
+    """Return what the states cost that exist because of this deletion."""
+    return cost_of(view.store, [key for job in jobs for key in job.fresh])
+
+
+def check_integrity(view: View, method: UnlearningMethod, card: ModelCard) -> None:
+    """Check that a generation is what its method makes of the records that are left.
+
+    The content keys are derived again from the data; every constituent's bytes must be those
+    its key has in the store. This proves the inputs, not the arithmetic; `verify` proves that
+    too by training again.
+
+    Raises:
+        VerdictError: a constituent is missing, of other origin, or altered.
+    """
+    expected = {job.shard: job.key for job in method.jobs(view)}
+    found = {member.shard: member.key for member in card.constituents}
+    if expected != found:
+        raise VerdictError(
+            f"{card.generation} was not made from the records that are left: "
+            "run `dvc repro` to build it again"
+        )
+    for member in card.constituents:
+        if bytes_digest(export_weights(view.store, member.key)) != member.weights:
+            raise VerdictError(
+                f"{card.generation}: constituent {member.shard} is not what its key names"
+            )
+
+
+def _refuse_changed_records(present: RecordSet, manifest: Manifest) -> None:
+    sealed = dict(zip(manifest.record_ids, manifest.digests, strict=True))
+    changed = sum(
+        not np.array_equal(sealed[one], digest)
+        for one, digest in zip(present.record_ids, present.digests, strict=True)
+    )
+    if changed:
+        raise VerdictError(
+            f"{changed} record(s) of batch {manifest.batch} changed since it was sealed: "
+            "restore data/train, or ask for their deletion again"
+        )
