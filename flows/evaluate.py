@@ -14,7 +14,7 @@ from forgetflow.evaluation import MEASURES
 from forgetflow.evaluation.context import EvaluationContext
 from forgetflow.evaluation.evaluate import Evaluation, with_extra, write_evaluation
 from forgetflow.evaluation.evaluate import evaluate as measure_all
-from forgetflow.evaluation.gate import GateVerdict, check_gate
+from forgetflow.evaluation.gate import check_gate
 from forgetflow.evaluation.points import costs, points
 from forgetflow.keys import code_digest, digest_of
 from forgetflow.partition.forecast import restart_slices
@@ -45,7 +45,7 @@ def evaluate(generation: str) -> dict[str, Any]:
         evaluation.reasons,
     )
     write_evaluation(evaluation, project.evaluation(generation), gate=verdict)
-    publish(project, card, evaluation, verdict)
+    publish(project, card, verdict)
     return verdict.to_json()
 
 
@@ -150,8 +150,3 @@ def measure_task(key: str, generation: str, with_oracle: bool) -> dict[str, Any]
             )
         found = measure_all(context)
     return {"metrics": found.metrics, "reasons": found.reasons, "tables": found.tables}
-
-
-def gate_passed(verdict: dict[str, Any]) -> bool:
-    """Return whether a verdict, as `evaluate` returns it, lets the model be published."""
-    return GateVerdict.from_json(verdict).passed

@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from forgetflow.evaluation.evaluate import json_bytes
+from forgetflow.atomic import write_atomically
+from forgetflow.evaluation.files import json_bytes
 from forgetflow.keys import bytes_digest
-from forgetflow.store import write_atomically
 
 RECEIPT = "receipt.json"
 

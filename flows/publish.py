@@ -19,7 +19,7 @@ from forgetflow.requests.times import to_text
 from forgetflow.training.ensemble import ModelCard, read_card
 
 
-def publish(project: Project, card: ModelCard, evaluation: Evaluation, verdict: GateVerdict) -> int:
+def publish(project: Project, card: ModelCard, verdict: GateVerdict) -> int:
     """Write the ledger and register the model; returns its version in MLflow.
 
     The caller has checked the model's integrity: that is what `verified` says.
@@ -27,8 +27,11 @@ def publish(project: Project, card: ModelCard, evaluation: Evaluation, verdict: 
     if card.generation != ORIGINAL:
         ledger = Ledger(project)
         ledger.append("verified", card.generation, {"weights": card.digest})
-        event = "published" if verdict.passed else "failed_before_publish"
-        ledger.append(event, card.generation, {"weights": card.digest})
+        ledger.append(
+            "published" if verdict.passed else "failed_before_publish",
+            card.generation,
+            {"weights": card.digest},
+        )
     return register_task(card.generation)
 
 

@@ -19,7 +19,7 @@ def task_runner() -> TaskRunner[Any]:
     if project.settings.run.runner == "local":
         return ThreadPoolTaskRunner(max_workers=workers)
     try:
-        from prefect_dask import DaskTaskRunner
+        from prefect_dask.task_runners import DaskTaskRunner
     except ModuleNotFoundError:
         raise InputError(
             "run.runner is dask but prefect-dask is not installed: pip install 'forgetflow[dask]'"

@@ -5,6 +5,7 @@ A stage runs the same flow that a person or an event triggers. It never calls DV
 
 import argparse
 import sys
+from collections.abc import Callable
 
 from flows.runtime import ensure_server
 from forgetflow.errors import ForgetflowError
@@ -31,7 +32,7 @@ def _run(name: str, generation: str, method: str) -> None:
     # Prefect reads its settings when it is imported, so not before the server is known.
     from flows import build, evaluate, forget, report
 
-    stages = {
+    stages: dict[str, Callable[[], object]] = {
         "ingest": build.ingest,
         "partition": build.partition,
         "train": build.train,

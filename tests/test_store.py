@@ -8,9 +8,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from forgetflow import store as store_module
+from forgetflow.atomic import write_atomically
 from forgetflow.errors import VerdictError
 from forgetflow.keys import digest_of, set_digest
-from forgetflow.store import Receipt, Store, write_atomically
+from forgetflow.store import Receipt, Store
 
 KEY = digest_of("an object")
 TENSORS = {"w": torch.arange(6.0).reshape(2, 3), "n": torch.tensor(7)}

@@ -82,7 +82,9 @@ def main() -> int:
 
 def _in_git(project: Project, path: Path) -> bool:
     command = ["git", "ls-files", "--error-unmatch", str(path)]
-    return not subprocess.run(command, cwd=project.root, capture_output=True, check=False).returncode
+    return not subprocess.run(
+        command, cwd=project.root, capture_output=True, check=False
+    ).returncode
 
 
 if __name__ == "__main__":

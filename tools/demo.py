@@ -75,7 +75,9 @@ def run(*command: str) -> None:
 
 def drop(path: Path, text: str) -> None:
     """Show and write a file into the inbox: hidden first, renamed when complete."""
-    sys.stdout.write(f"\n$ cp requests.csv {path.parent.name}/   # {text.count(chr(10)) - 1} rows\n")
+    sys.stdout.write(
+        f"\n$ cp requests.csv {path.parent.name}/   # {text.count(chr(10)) - 1} rows\n"
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     hidden = path.with_name(f".{path.name}")
     hidden.write_text(text)

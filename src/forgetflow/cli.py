@@ -6,16 +6,14 @@ Heavy libraries are imported inside the verbs, so `--help` answers at once. Exit
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Any, Literal
 
 import typer
 
-from forgetflow.console import emit, facts, note, percent, seconds, table
+from forgetflow import texts
+from forgetflow.console import emit, note, table
 from forgetflow.errors import ForgetflowError, InputError, VerdictError
 from forgetflow.project import Project
-
-if TYPE_CHECKING:
-    from forgetflow.unlearning.plan import Plan
 
 app = typer.Typer(
     name="forgetflow",
@@ -90,7 +88,7 @@ def import_data(
 
 
 @request.command("add")
-def add_request(
+def add_request(  # noqa: PLR0913, PLR0917
     record: Annotated[str | None, typer.Option(help="Record id.")] = None,
     subject: Annotated[
         str | None, typer.Option(help="Subject id: all records of a person.")
@@ -128,7 +126,8 @@ def add_request(
         taken.to_json() | {"new": new},
         as_json,
         lambda: (
-            f"{taken.request_id}  {'taken in' if new else 'known already'}, due {taken.due_at:%Y-%m-%d}"
+            f"{taken.request_id}  {'taken in' if new else 'known already'}, "
+            f"due {taken.due_at:%Y-%m-%d}"
         ),
     )
 
@@ -223,19 +222,7 @@ def seal(method: Method = None, as_json: Json = False) -> None:
         from flows.serve import announce
 
         announce(result.manifest.batch, result.manifest.digest)
-    emit(result.facts(), as_json, lambda: _sealed_text(result))
-
-
-def _sealed_text(result: Any) -> str:
-    rows = [[o.request_id, o.state, o.records, o.note] for o in result.outcomes]
-    listed = table(["request", "state", "records", "note"], rows) + "\n" if rows else ""
-    if result.manifest is None:
-        done = f"{result.resumed} was completed" if result.resumed else "nothing to seal"
-        return listed + done
-    return (
-        f"{listed}{result.batch} sealed: {len(result.manifest)} record(s), "
-        f"due {result.manifest.due_at:%Y-%m-%d}\nNext: forgetflow forget {result.batch}"
-    )
+    emit(result.facts(), as_json, lambda: texts.sealed(result))
 
 
 @app.command()
@@ -254,26 +241,7 @@ def plan(batch: Batch = None, method: Method = None, as_json: Json = False) -> N
     if batch is None and pending_manifest(project) is None:
         batch = next(reversed(read_batches(project)), None)
     found = plan_deletion(project, batch, method)
-    emit(found.to_json(), as_json, lambda: _plan_text(found))
-
-
-def _plan_text(found: "Plan") -> str:
-    retrain, full = found.retrain_samples, found.full_samples
-    share = f" ({percent(retrain / full)} of {full:,})" if retrain is not None and full else ""
-    restarts = ", ".join(f"{s} from slice {r + 1}" for s, r in found.shards.items())
-    return facts(
-        [
-            ("batch", f"{found.batch} ({'sealed' if found.sealed else 'not sealed yet'})"),
-            ("method", f"{found.method} ({found.guarantee})"),
-            ("to forget", f"{found.records} record(s) for {found.requests} request(s)"),
-            ("due", f"{found.due_at:%Y-%m-%d} ({found.days_left} days left)"),
-            ("affected shards", f"{len(found.shards)} of {found.total_shards}: {restarts}"),
-            ("to retrain", None if retrain is None else f"{retrain:,} record passes{share}"),
-            ("estimated training", seconds(found.estimated_seconds)),
-            ("full retraining", seconds(found.full_seconds)),
-            ("stored objects that learned from them", found.objects_to_erase),
-        ]
-    )
+    emit(found.to_json(), as_json, lambda: texts.plan(found))
 
 
 @app.command()
@@ -300,7 +268,7 @@ def forget(batch: Batch = None, method: Method = None, as_json: Json = False) ->
 
     verdicts = deletion(batch=batch, method=method)
     results = {name: _generation(project, name) for name in verdicts}
-    emit(results, as_json, lambda: "\n\n".join(map(_generation_text, results.values())))
+    emit(results, as_json, lambda: "\n\n".join(map(texts.generation, results.values())))
     failed = [name for name, verdict in verdicts.items() if not verdict["passed"]]
     if failed:
         raise VerdictError(
@@ -367,30 +335,12 @@ def verify(batch: Batch = None, as_json: Json = False) -> None:
 
     project = Project.find()
     verdict = verify_generation(project, batch or last_generation(read_batches(project)))
-    emit(verdict.to_json(), as_json, lambda: _verdict_text(verdict))
+    emit(verdict.to_json(), as_json, lambda: texts.verdict(verdict))
     if not verdict.passed:
         raise VerdictError(
             f"{verdict.generation}: shards {list(verdict.different)} differ from a build "
             "without the forgotten records"
         )
-
-
-def _verdict_text(verdict: Any) -> str:
-    evidence = (
-        f"{verdict.compared} constituents trained again from nothing: "
-        + ("all byte-equal" if verdict.passed else f"{len(verdict.different)} differ")
-        if verdict.compared
-        else "no promise to rebuild: inputs, keys and file digests are as recorded"
-    )
-    return facts(
-        [
-            ("generation", verdict.generation),
-            ("guarantee", verdict.guarantee),
-            ("evidence", evidence),
-            ("weights", verdict.weights),
-            ("ledger", f"{verdict.ledger_entries} entries, chain intact"),
-        ]
-    )
 
 
 @app.command()
@@ -487,33 +437,3 @@ def _generation(project: Project, generation: str) -> dict[str, Any]:
 
     entry = next(e for e in read_entries(project) if e.card.generation == generation)
     return dict(summarise(entry).values)
-
-
-def _generation_text(row: dict[str, Any]) -> str:
-    retrained, full = row["records_retrained"], row["records_full_retraining"]
-    return facts(
-        [
-            ("generation", f"{row['generation']} from {row['parent']}"),
-            ("method", f"{row['method']} ({row['guarantee']})"),
-            ("forgotten", f"{row['forgotten_here']} record(s), {row['records']} left"),
-            (
-                "test accuracy",
-                f"{percent(row['test_accuracy'])} (oracle {percent(row['test_accuracy_oracle'])})",
-            ),
-            (
-                "forget accuracy",
-                f"{percent(row['forget_accuracy'])} (oracle {percent(row['forget_accuracy_oracle'])})",
-            ),
-            (
-                "retrained",
-                f"{retrained:,.0f} of {full:,.0f} record passes"
-                if retrained is not None and full
-                else None,
-            ),
-            (
-                "training time",
-                f"{seconds(row['seconds'])} (full retraining {seconds(row['seconds_full_retraining'])})",
-            ),
-            ("gate", row["gate"]),
-        ]
-    )

@@ -5,7 +5,6 @@ import sys
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-
 MISSING = "-"
 """What stands for a figure that is not there."""
 

@@ -7,9 +7,9 @@ from typing import Any
 
 from ruamel.yaml import YAML
 
+from forgetflow.atomic import write_atomically
 from forgetflow.config import Settings, parse_settings
 from forgetflow.project import Project
-from forgetflow.store import write_atomically
 
 
 def changed_params(project: Project, changes: Mapping[str, Any]) -> tuple[Settings, bytes]:

@@ -15,8 +15,6 @@ Stability: the layout is read by erasure and by auditors; change it only with a 
 
 import hashlib
 import json
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -26,6 +24,7 @@ import numpy as np
 import safetensors.torch
 from torch import Tensor
 
+from forgetflow.atomic import write_atomically
 from forgetflow.errors import VerdictError
 from forgetflow.keys import Digests, canonical_order, set_digest
 
@@ -58,22 +57,6 @@ class Receipt:
     def from_json(cls, data: Mapping[str, Any]) -> "Receipt":
         """Inverse of `to_json`."""
         return cls(**{**data, "learned_from": tuple(data["learned_from"])})
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write `data` to `path` so that a reader, or a crash, sees all of it or none."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=".tmp-")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
 
 
 class Store:

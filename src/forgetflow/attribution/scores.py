@@ -22,9 +22,9 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
+from forgetflow.atomic import write_atomically
 from forgetflow.errors import InputError, VerdictError
 from forgetflow.keys import Digests, bytes_digest
-from forgetflow.store import write_atomically
 
 TENSORS, SUMMARY = "scores.safetensors", "summary.json"
 

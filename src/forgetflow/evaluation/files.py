@@ -8,8 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from forgetflow.atomic import write_atomically
 from forgetflow.evaluation.protocol import Row
-from forgetflow.store import write_atomically
 
 
 def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:

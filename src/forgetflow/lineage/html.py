@@ -9,12 +9,12 @@ from html import escape
 from importlib.resources import files
 from pathlib import Path
 
+from forgetflow.atomic import write_atomically
 from forgetflow.lineage.drawing import accuracy, aliases, badge, family, gate
 from forgetflow.lineage.story import ALIASES, GUARANTEES, LIMIT
 from forgetflow.lineage.tree import count, day, read_tree
 from forgetflow.lineage.version import LineageTree, Version
 from forgetflow.project import Project
-from forgetflow.store import write_atomically
 
 PAGE = "lineage.html"
 """File name, in the project folder and among the artifacts of a run."""

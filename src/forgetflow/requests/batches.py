@@ -22,11 +22,11 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from forgetflow.atomic import write_atomically
 from forgetflow.errors import InputError
 from forgetflow.project import Project
 from forgetflow.requests.manifest import Manifest, manifest_path, read_manifest
 from forgetflow.requests.times import UtcTime
-from forgetflow.store import write_atomically
 
 ORIGINAL = "original"
 """Generation 0: the model that nothing was deleted from."""

@@ -25,11 +25,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from forgetflow.atomic import write_atomically
 from forgetflow.errors import VerdictError
 from forgetflow.keys import Digests, canonical_json, digest_of
 from forgetflow.project import Project
 from forgetflow.requests.times import to_text, to_utc
-from forgetflow.store import write_atomically
 
 MANIFEST_VERSION = 1
 _METADATA_KEY = b"forgetflow"

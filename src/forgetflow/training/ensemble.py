@@ -21,11 +21,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from forgetflow.atomic import write_atomically
 from forgetflow.config import ModelSettings
 from forgetflow.errors import InputError, VerdictError
 from forgetflow.keys import bytes_digest, canonical_json, digest_of
 from forgetflow.models import build
-from forgetflow.store import Store, write_atomically
+from forgetflow.store import Store
 from forgetflow.training.trainer import weights_of
 
 BATCH = 1024

@@ -1,0 +1,89 @@
+"""What the verbs of the command line print for people."""
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from forgetflow.console import MISSING, facts, percent, seconds, table
+
+if TYPE_CHECKING:
+    from forgetflow.requests.seal import SealResult
+    from forgetflow.unlearning.plan import Plan
+    from forgetflow.unlearning.verify import Verdict
+
+
+def sealed(result: "SealResult") -> str:
+    """Say what sealing did, request by request."""
+    rows = [[o.request_id, o.state, o.records, o.note] for o in result.outcomes]
+    listed = table(["request", "state", "records", "note"], rows) + "\n" if rows else ""
+    if result.manifest is None:
+        done = f"{result.resumed} was completed" if result.resumed else "nothing to seal"
+        return listed + done
+    return (
+        f"{listed}{result.batch} sealed: {len(result.manifest)} record(s), "
+        f"due {result.manifest.due_at:%Y-%m-%d}\nNext: forgetflow forget {result.batch}"
+    )
+
+
+def plan(found: "Plan") -> str:
+    """Show a forecast."""
+    retrain, full = found.retrain_samples, found.full_samples
+    share = f" ({percent(retrain / full)} of {full:,})" if retrain is not None and full else ""
+    restarts = ", ".join(f"{s} from slice {r + 1}" for s, r in found.shards.items())
+    return facts(
+        [
+            ("batch", f"{found.batch} ({'sealed' if found.sealed else 'not sealed yet'})"),
+            ("method", f"{found.method} ({found.guarantee})"),
+            ("to forget", f"{found.records} record(s) for {found.requests} request(s)"),
+            ("due", f"{found.due_at:%Y-%m-%d} ({found.days_left} days left)"),
+            ("affected shards", f"{len(found.shards)} of {found.total_shards}: {restarts}"),
+            ("to retrain", None if retrain is None else f"{retrain:,} record passes{share}"),
+            ("estimated training", seconds(found.estimated_seconds)),
+            ("full retraining", seconds(found.full_seconds)),
+            ("stored objects that learned from them", found.objects_to_erase),
+        ]
+    )
+
+
+def verdict(verdict: "Verdict") -> str:
+    """Show what a verification compared."""
+    evidence = (
+        f"{verdict.compared} constituents trained again from nothing: "
+        + ("all byte-equal" if verdict.passed else f"{len(verdict.different)} differ")
+        if verdict.compared
+        else "no promise to rebuild: inputs, keys and file digests are as recorded"
+    )
+    return facts(
+        [
+            ("generation", verdict.generation),
+            ("guarantee", verdict.guarantee),
+            ("evidence", evidence),
+            ("weights", verdict.weights),
+            ("ledger", f"{verdict.ledger_entries} entries, chain intact"),
+        ]
+    )
+
+
+def generation(row: dict[str, Any]) -> str:
+    """Show the report's row of one generation."""
+    retrained, full = row["records_retrained"], row["records_full_retraining"]
+    passes = f"{retrained:,.0f} of {full:,.0f} record passes" if retrained is not None else None
+    return facts(
+        [
+            ("generation", f"{row['generation']} from {row['parent']}"),
+            ("method", f"{row['method']} ({row['guarantee']})"),
+            ("forgotten", f"{row['forgotten_here']} record(s), {row['records']} left"),
+            ("test accuracy", _beside(percent, row, "test_accuracy", "oracle")),
+            ("forget accuracy", _beside(percent, row, "forget_accuracy", "oracle")),
+            ("retrained", passes),
+            ("training time", _beside(seconds, row, "seconds", "full_retraining")),
+            ("gate", row["gate"]),
+        ]
+    )
+
+
+def _beside(
+    show: Callable[[float | None], str | None], row: dict[str, Any], column: str, other: str
+) -> str:
+    """Return a figure and, in brackets, the one it is compared with."""
+    reference = show(row[f"{column}_{other}"]) or MISSING
+    return f"{show(row[column]) or MISSING} ({other.replace('_', ' ')} {reference})"

@@ -1,0 +1,122 @@
+import json
+
+import pytest
+
+from forgetflow.config import GateSettings
+from forgetflow.evaluation.gate import GateVerdict, check_gate
+
+GATE = GateSettings(
+    min_test_accuracy=0.8,
+    max_test_accuracy_drop=0.05,
+    max_membership_gap=0.1,
+    min_forget_records=20,
+)
+
+
+def figures(test=0.9, parent=0.92, auc=0.55, oracle=0.5, parent_auc=0.7):
+    return {
+        "accuracy": {"unlearned": {"test": test}, "parent": {"test": parent}},
+        "membership": {
+            "unlearned": {"auc": auc},
+            "oracle": {"auc": oracle},
+            "parent": {"auc": parent_auc},
+        },
+    }
+
+
+def outcomes(verdict: GateVerdict) -> list[str]:
+    return [check.outcome for check in verdict.checks]
+
+
+def test_a_model_within_all_bounds_passes() -> None:
+    verdict = check_gate(figures(), GATE, "approximate", 100)
+    assert verdict.passed
+    assert verdict.words == "passed"
+    assert [check.name for check in verdict.checks] == [
+        "min_test_accuracy",
+        "max_test_accuracy_drop",
+        "max_membership_gap",
+    ]
+    assert [check.value for check in verdict.checks] == pytest.approx([0.9, 0.02, 0.05])
+
+
+@pytest.mark.parametrize(
+    ("changes", "failing"),
+    [
+        ({"test": 0.79, "parent": 0.8}, 0),
+        ({"test": 0.85, "parent": 0.91}, 1),
+        ({"auc": 0.61}, 2),
+        ({"auc": 0.39}, 2),  # over-forgetting gives the records away as well
+    ],
+)
+def test_each_bound_can_fail(changes, failing) -> None:
+    verdict = check_gate(figures(**changes), GATE, "approximate", 100)
+    assert not verdict.passed
+    assert verdict.words == "failed"
+    assert [index for index, one in enumerate(outcomes(verdict)) if one == "failed"] == [failing]
+
+
+def test_a_bound_that_is_just_met_is_met() -> None:
+    # 0.95 - 0.9 is 0.05 and a little in floating point.
+    exactly = figures(test=0.9, parent=0.95, auc=0.6, oracle=0.5)
+    assert check_gate(exactly, GATE, "approximate", 20).passed
+
+
+def test_a_rise_of_accuracy_is_no_drop() -> None:
+    assert check_gate(figures(test=0.99, parent=0.9), GATE, "exact", 100).passed
+
+
+def test_small_forget_sets_skip_the_membership_bound_only() -> None:
+    verdict = check_gate(figures(auc=0.9), GATE, "approximate", 19)
+    assert outcomes(verdict) == ["passed", "passed", "skipped"]
+    assert "19" in verdict.checks[2].reason
+    assert verdict.passed
+    assert verdict.words == "passed (1 of 3 skipped)"
+    assert not check_gate(figures(auc=0.9), GATE, "approximate", 20).passed
+
+
+def test_missing_figures_are_skipped_with_the_reason_given() -> None:
+    metrics = figures()
+    del metrics["membership"]
+    verdict = check_gate(metrics, GATE, "approximate", 100, {"membership": "no oracle: too dear"})
+    assert outcomes(verdict) == ["passed", "passed", "skipped"]
+    assert verdict.checks[2].reason == "no oracle: too dear"
+    assert "membership.unlearned.auc" in check_gate(metrics, GATE, "exact", 100).checks[2].reason
+
+
+def test_nothing_measured_is_not_called_passed() -> None:
+    verdict = check_gate({}, GATE, "approximate", 100)
+    assert outcomes(verdict) == ["skipped"] * 3
+    assert verdict.words == "nothing checked"
+
+
+def test_bounds_of_null_are_not_checked() -> None:
+    open_gate = GateSettings(
+        min_test_accuracy=None, max_test_accuracy_drop=None, max_membership_gap=None
+    )
+    verdict = check_gate(figures(test=0.0, auc=1.0), open_gate, "approximate", 100)
+    assert outcomes(verdict) == ["skipped"] * 3
+    assert all("params.yaml" in check.reason for check in verdict.checks)
+
+
+def test_the_first_build_is_held_to_its_accuracy() -> None:
+    verdict = check_gate({"accuracy": {"original": {"test": 0.7}}}, GATE, "exact", 0)
+    assert outcomes(verdict) == ["failed", "skipped", "skipped"]
+    assert "no parent" in verdict.checks[1].reason
+
+
+def test_a_failure_says_what_it_means_for_the_guarantee() -> None:
+    exact = check_gate(figures(auc=0.9), GATE, "exact", 100).checks[2].reason
+    approximate = check_gate(figures(auc=0.9), GATE, "approximate", 100).checks[2].reason
+    assert "forgetflow verify" in exact
+    assert "another method" in approximate
+
+
+def test_a_check_that_the_unchanged_parent_passes_says_so() -> None:
+    assert "unchanged" in check_gate(figures(parent_auc=0.55), GATE, "exact", 100).checks[2].note
+    assert check_gate(figures(parent_auc=0.7), GATE, "exact", 100).checks[2].note == ""
+
+
+def test_json_round_trip() -> None:
+    verdict = check_gate(figures(auc=0.9), GATE, "approximate", 5)
+    assert GateVerdict.from_json(json.loads(json.dumps(verdict.to_json()))) == verdict
