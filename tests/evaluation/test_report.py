@@ -41,12 +41,20 @@ class Page(HTMLParser):
             self.words.append(data)
 
 
+def widths(page: Page, kind: str) -> list[float]:
+    return [
+        float(attrs["width"] or 0)
+        for tag, attrs in page.tags
+        if tag == "rect" and attrs["class"] == kind
+    ]
+
+
 @pytest.fixture
 def deletion(attacked, make_card):
     """Return a maker of entries of a generation that forgot 20 records."""
 
     def make(batch="b1", parent_forgets=False, points=None, **changes):
-        unseen = np.linspace(0.2, 1.5, 20)
+        unseen = np.linspace(0.05, 0.6, 20)
         remembered = unseen if parent_forgets else unseen / 20
         context = attacked(
             unlearned=(unseen, unseen), parent=(remembered, unseen), oracle=(unseen * 1.01, unseen)
@@ -113,7 +121,6 @@ def test_missing_values_are_dashes_with_a_reason(original) -> None:
     page = Page(build_report([original]))
     dashes = [attrs["title"] for _, attrs in page.tags if attrs.get("class") == "missing"]
     assert "this is the first build: nothing was forgotten" in dashes
-    assert "1 this is the first build: nothing was forgotten" in f"1 {page.text}" or page.text
     assert page.text.count("this is the first build") == 1  # one footnote for all its dashes
     assert "None" not in page.text
     assert "nan" not in page.text
@@ -132,7 +139,7 @@ def test_an_approximate_model_is_not_green_when_its_parent_would_pass(deletion) 
 
 def test_a_stopped_model_is_named_at_the_top(deletion) -> None:
     entry = deletion()
-    strict = GateSettings(min_test_accuracy=1.0)
+    strict = GateSettings(max_membership_gap=0.001)
     stopped = Entry(
         entry.card, entry.evaluation, check_gate(entry.evaluation.metrics, strict, "exact", 20)
     )
@@ -141,8 +148,7 @@ def test_a_stopped_model_is_named_at_the_top(deletion) -> None:
 
 def test_figures_draw_the_numbers(original, deletion) -> None:
     page = Page(build_report([original, deletion()]))
-    bars = [float(attrs["width"]) for _, attrs in page.tags if attrs.get("class") == "bar"]
-    tracks = [float(attrs["width"]) for _, attrs in page.tags if attrs.get("class") == "track"]
+    bars, tracks = widths(page, "bar"), widths(page, "track")
     assert len([tag for tag, _ in page.tags if tag == "svg"]) == 3
     assert bars[-1] / tracks[-1] == pytest.approx(0.25, abs=0.001)  # 1,500 of 6,000 records
     assert "25.0 %" in page.text.replace("\u00a0", " ")
@@ -150,8 +156,7 @@ def test_figures_draw_the_numbers(original, deletion) -> None:
 
 def test_cost_beyond_full_retraining_fits_the_figure(deletion) -> None:
     page = Page(build_report([deletion(points={"counted": 12_000, "full_retraining": 6000.0})]))
-    bars = [float(attrs["width"]) for _, attrs in page.tags if attrs.get("class") == "bar"]
-    tracks = [float(attrs["width"]) for _, attrs in page.tags if attrs.get("class") == "track"]
+    bars, tracks = widths(page, "bar"), widths(page, "track")
     assert bars[-1] == pytest.approx(2 * tracks[-1], abs=0.2)
     assert bars[-1] == pytest.approx(tracks[0], abs=0.2)
 

@@ -15,10 +15,10 @@ from html import escape
 from forgetflow.lineage.tree import count, day
 from forgetflow.lineage.version import LineageTree, Version
 
-WIDTH, HEIGHT = 372, 132
+WIDTH, HEIGHT = 444, 120
 """Size of a card, px."""
 
-GAP_X, GAP_Y = 28, 62
+GAP_X, GAP_Y = 28, 58
 """Space between columns, and between rows for the label of the batch, px."""
 
 MARKS = {"passed": "✓", "failed": "✕", "not checked": "–"}  # noqa: RUF001  signs, not letters
@@ -89,7 +89,7 @@ def badge(guarantee: str) -> str:
 def gate(version: Version) -> str:
     """Return the verdict of the gate with its mark."""
     mark = MARKS.get(version.gate, "")
-    return f'<span class="gate {_class(version.gate)}">{mark} gate {escape(version.gate)}</span>'
+    return f'<span class="gate {_class(version.gate)}">{mark} {escape(version.gate)}</span>'
 
 
 def aliases(version: Version) -> str:
@@ -97,6 +97,11 @@ def aliases(version: Version) -> str:
     return "".join(
         f'<span class="alias {_class(alias)}">{escape(alias)}</span>' for alias in version.aliases
     )
+
+
+def state(version: Version) -> str:
+    """Return how far the deletion has come, in words."""
+    return escape(version.state.replace("_", " "))
 
 
 def accuracy(tree: LineageTree, version: Version) -> str:
@@ -126,8 +131,8 @@ def _label(version: Version, place: Place) -> str:
         return ""
     what = f"{count(deletion.records, 'record')}, {count(deletion.requests, 'request')}"
     return (
-        f'<div class="edge" style="left:{place.x + WIDTH // 2 + 12}px;top:{place.y - 43}px">'
-        f"<b>{escape(deletion.batch)}</b><br>{what} · {escape(day(deletion.sealed_at))}</div>"
+        f'<div class="edge" style="left:{place.x + WIDTH // 2 + 12}px;top:{place.y - 46}px">'
+        f"batch <b>{escape(deletion.batch)}</b><br>{what} · {escape(day(deletion.sealed_at))}</div>"
     )
 
 
@@ -141,8 +146,9 @@ def _card(tree: LineageTree, version: Version, place: Place) -> str:
         f'<header><span class="number">v{version.number}</span>'
         f'<h3 title="{escape(version.generation)}">{escape(version.generation)}</h3>'
         f"{aliases(version)}</header>"
-        f"<p>{badge(version.guarantee)}<span>{escape(version.method)}</span>{gate(version)}"
-        f'<span class="state">{escape(version.state)}</span></p>'
+        f"<p>{badge(version.guarantee)}<span>{escape(version.method)}</span>"
+        f"<span>gate {gate(version)}</span>"
+        f'<span class="state">{state(version)}</span></p>'
         f"<dl><div><dt>Forgotten</dt><dd>{forgets}</dd></div>"
         f"<div><dt>Records left</dt><dd>{version.records:,}</dd></div>"
         f"<div><dt>Test accuracy</dt><dd>{accuracy(tree, version)}</dd></div></dl></article>"

@@ -10,14 +10,11 @@ from importlib.resources import files
 from pathlib import Path
 
 from forgetflow.atomic import write_atomically
-from forgetflow.lineage.drawing import accuracy, aliases, badge, family, gate
-from forgetflow.lineage.story import ALIASES, GUARANTEES, LIMIT
+from forgetflow.lineage.drawing import accuracy, aliases, badge, family, gate, state
+from forgetflow.lineage.story import ALIASES, GUARANTEES, LIMIT, PAGE
 from forgetflow.lineage.tree import count, day, read_tree
 from forgetflow.lineage.version import LineageTree, Version
 from forgetflow.project import Project
-
-PAGE = "lineage.html"
-"""File name, in the project folder and among the artifacts of a run."""
 
 COLUMNS = (
     "Version",
@@ -161,7 +158,7 @@ def _row(tree: LineageTree, version: Version) -> str:
         badge(version.guarantee),
         accuracy(tree, version),
         gate(version),
-        escape(version.state),
+        state(version),
         _digest(version.weights),
         _digest(deletion.manifest if deletion else None),
         _digest(version.certificate),

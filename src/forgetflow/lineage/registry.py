@@ -22,6 +22,7 @@ from forgetflow.lineage.story import model_story, run_story, version_story
 from forgetflow.lineage.tracking import NOTE, connect, experiment_of, one_writer, refusals_told
 from forgetflow.lineage.tree import registered_model, tree_from
 from forgetflow.lineage.version import LineageTree, Version
+from forgetflow.lineage.view import VIEW_TAG, saved_view
 from forgetflow.project import Project
 from forgetflow.training.ensemble import ModelCard, card_digest, read_card
 
@@ -238,7 +239,7 @@ def _refresh(client: "MlflowClient", project: Project, number: int, facts: Gener
     client.set_tag(version.run_id, "lineage.version", str(number))
     model_id = _model_of(client, version)
     if model_id is not None:
-        listed = json.dumps([{"name": name, "version": number}])
+        listed = json.dumps([{"name": name, "version": str(number)}])
         client.set_logged_model_tags(model_id, {"mlflow.modelVersions": listed})
     client.set_registered_model_tag(name, "lineage.root", str(version.root))
 
@@ -283,5 +284,7 @@ def _describe(
         story = version_story(tree, relative, experiment)
         client.update_model_version(tree.model_name, str(relative.number), story)
         client.set_tag(relative.run_id, NOTE, run_story(tree, relative, experiment))
-    client.update_registered_model(tree.model_name, model_story(tree))
+    client.update_registered_model(tree.model_name, model_story(tree, experiment))
+    originals = [v.run_id for v in tree.versions if v.number == v.root]
+    client.set_experiment_tag(experiment, VIEW_TAG, saved_view(originals[-50:]))
     return write_page(project, tree)

@@ -4,9 +4,9 @@ A description is a pure function of the tree, so writing all of them again after
 keeps links to children, aliases and states right without any bookkeeping.
 """
 
-from forgetflow.lineage.tracking import model_link, run_link
-from forgetflow.lineage.tree import as_text, count, day
+from forgetflow.lineage.tree import accuracy_text, count, day
 from forgetflow.lineage.version import LineageTree, Version
+from forgetflow.lineage.view import artifact_link, experiment_link, model_link, run_link
 
 GUARANTEES = {
     "exact": "the weights are byte for byte those of a model built without the forgotten records",
@@ -27,20 +27,15 @@ LIMIT = (
 )
 """What even an exact guarantee does not cover."""
 
-TAGS = {
-    "lineage.generation": "`original`, or the batch that made this version",
-    "lineage.parent, lineage.parent_version": "the generation it came from, and its version",
-    "lineage.root": "version of the original it descends from",
-    "lineage.supersedes": "on a rebuilt original: the original it replaces",
-    "lineage.records, lineage.forgotten": "records learned from; removed since the original",
-    "lineage.card, weights.digest": "digests of the model card and of the weights",
-    "deletion.*": "batch, its records, requests, manifest digest, sealing and due date",
-    "unlearn.method, unlearn.guarantee": "how it forgot, and what that promises",
-    "gate": "whether the measures held the bounds of `params.yaml`",
-    "state": "how far the deletion has come",
-    "certificate.sha256": "digest of the deletion certificate, once issued",
-}
-"""What every tag means."""
+TAGS = (
+    "`lineage.*`: where a version comes from, and how many records are left and forgotten",
+    "`deletion.*`: its batch, with counts, dates and the digest of the sealed manifest",
+    "`unlearn.*`: the method, and what it promises",
+    "`gate`: whether the measures held the bounds of `params.yaml`",
+    "`state`: how far the deletion has come",
+    "`weights.digest`, `certificate.sha256`: digests to check files against",
+)
+"""What the tags of a version mean."""
 
 ALIASES = {
     "original": "built from all records",
@@ -50,7 +45,10 @@ ALIASES = {
 }
 """What every alias means."""
 
-_TREE_LINES = 20
+PAGE = "lineage.html"
+"""File name of the drawn tree, in the project folder and among the artifacts of a run."""
+
+_LISTED = 20
 _MEASURES = 10
 
 
@@ -77,31 +75,55 @@ def run_story(tree: LineageTree, version: Version, experiment_id: str) -> str:
     )
 
 
-def model_story(tree: LineageTree) -> str:
+def model_story(tree: LineageTree, experiment_id: str) -> str:
     """Return the description of the registered model."""
-    lines = as_text(tree).splitlines()
-    hidden = len(lines) - _TREE_LINES
-    if hidden > 0:
-        lines = [f"⋮ {hidden} more: see lineage.html", *lines[hidden:]]
     serving = tree.aliased("serving")
     now = (
-        f"Version {serving.number} ({_code(serving.generation)}) is being served; it has "
-        f"forgotten {count(serving.forgotten, 'record')} since the original."
+        f"{_version_link(tree, serving.number)} is being served; "
+        f"{count(serving.forgotten, 'record')} forgotten since the original."
         if serving
         else "No version is being served yet: none has passed the gate."
     )
+    terms = [f"- **{word}**: {meaning}" for word, meaning in GUARANTEES.items()]
+    names = [f"- `{alias}`: {meaning}" for alias, meaning in ALIASES.items()]
     return "\n\n".join(
         [
             "Every version is one **generation** of the same model: the original learned from all "
             f"records, each later version has forgotten one more batch of deletion requests. {now}",
-            "```text\n" + "\n".join(lines) + "\n```",
-            "The drawn family tree is the artifact `lineage.html` of the newest run.",
-            _table(("Guarantee", "Meaning"), GUARANTEES),
+            _family(tree, experiment_id),
+            "**Guarantees**, each towards a build without the forgotten records",
+            "\n".join(terms),
             LIMIT,
-            _table(("Tag", "Meaning"), TAGS),
-            _table(("Alias", "Points at"), ALIASES),
+            "**Tags and aliases** of a version",
+            "\n".join([*(f"- {tag}" for tag in TAGS), *names]),
         ]
     )
+
+
+def _family(tree: LineageTree, experiment_id: str) -> str:
+    lines = []
+    for version in tree.versions[-_LISTED:]:
+        origin = "" if version.parent is None else f" from v{version.parent}"
+        deletion = version.deletion
+        lost = f"−{deletion.records:,} → " if deletion else ""  # noqa: RUF001  a minus sign
+        facts = [
+            f"{lost}{count(version.records, 'record')}",
+            f"{version.method}, {version.guarantee}",
+            accuracy_text(version),
+            f"gate {version.gate}",
+            *(f"**{alias}**" for alias in version.aliases),
+        ]
+        link = f"[v{version.number} {_code(version.generation)}]"
+        link += f"({model_link(tree.model_name, version.number)})"
+        lines.append(f"- {link}{origin}: {' · '.join(filter(None, facts))}")
+    hidden = len(tree.versions) - len(lines)
+    head = [f"- {count(hidden, 'earlier version')}"] if hidden else []
+    drawn = ""
+    if tree.versions:
+        newest = tree.versions[-1].run_id
+        drawn = f"\n\n[Family tree, drawn]({artifact_link(experiment_id, newest, PAGE)})"
+        drawn += f" · [Runs side by side]({experiment_link(experiment_id)})"
+    return "\n".join([*head, *lines]) + drawn
 
 
 def _paragraph(tree: LineageTree, version: Version) -> str:
@@ -153,13 +175,15 @@ def _evidence(tree: LineageTree, version: Version) -> str:
     if not names:
         return ""
     parent = tree.parent(version)
-    rows = ["| Measure | This version | Parent |", "|---|---|---|"]
+    lines = []
     for name in names:
         before = parent.metrics.get(name) if parent else None
-        old = "" if before is None else f"{before:.4g}"
-        rows.append(f"| {_code(name)} | {version.metrics[name]:.4g} | {old} |")
+        old = "" if before is None else f" (parent {before:.4g})"
+        lines.append(f"- {_code(name)} {version.metrics[name]:.4g}{old}")
     more = len(version.measures) - len(names)
-    return "\n".join(rows) + (f"\n\n{more} more among the metrics of the run." if more else "")
+    if more:
+        lines.append(f"- {more} more among the metrics of the run")
+    return "**Evidence**\n\n" + "\n".join(lines)
 
 
 def _relatives(tree: LineageTree, version: Version, experiment_id: str) -> str:
@@ -182,11 +206,6 @@ def _version_link(tree: LineageTree, number: int) -> str:
     if version is None:
         return f"version {number} (no longer registered)"
     return f"[version {number}, {_code(version.generation)}]({model_link(tree.model_name, number)})"
-
-
-def _table(head: tuple[str, str], rows: dict[str, str]) -> str:
-    lines = [f"| {head[0]} | {head[1]} |", "|---|---|"]
-    return "\n".join([*lines, *(f"| {key} | {value} |" for key, value in rows.items())])
 
 
 def _code(text: str) -> str:

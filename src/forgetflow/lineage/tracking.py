@@ -4,11 +4,11 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
-from urllib.parse import quote
 
 import filelock
 
 from forgetflow.errors import ForgetflowError, InputError
+from forgetflow.lineage.view import model_link
 from forgetflow.project import Project
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ QUIET = {
 """Environment that MLflow reads while it is imported; what the user has set wins."""
 
 KIND = ("mlflow.experimentKind", "custom_model_development")
-"""Tag that opens an experiment in the model-training view, not in the one for agents."""
+"""Tag that says what an experiment is for: models, not agents."""
 
 NOTE = "mlflow.note.content"
 """Tag that the UI shows as the description of an experiment or a run."""
@@ -121,17 +121,6 @@ def one_writer(project: Project, name: str) -> Iterator[None]:
         ) from None
     with lock:
         yield
-
-
-def model_link(name: str, version: int | None = None) -> str:
-    """Return the address of a registered model or version, relative to the UI showing it."""
-    page = f"#/models/{quote(name, safe='')}"
-    return page if version is None else f"{page}/versions/{version}"
-
-
-def run_link(experiment_id: str, run_id: str) -> str:
-    """Return the address of a run, relative to the UI showing it."""
-    return f"#/experiments/{experiment_id}/runs/{run_id}"
 
 
 def _prepare_experiment(client: "MlflowClient", project: Project) -> None:

@@ -27,6 +27,7 @@ CODE = (
     "models/normalize.py",
     "training/chain.py",
     "training/environment.py",
+    "training/optimizer.py",
     "training/schedule.py",
     "training/trainer.py",
 )

@@ -24,7 +24,8 @@ def activate(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
         InputError: `cuda` was asked for and there is none.
     """
     torch.set_num_threads(1)
-    torch.use_deterministic_algorithms(True)
+    # The same switch as `use_deterministic_algorithms(True)`, without importing the compiler.
+    torch.set_deterministic_debug_mode("error")
     torch.backends.cuda.matmul.allow_tf32 = False
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.benchmark = False

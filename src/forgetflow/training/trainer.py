@@ -7,7 +7,7 @@ is in the checkpoint, so continuing from a file and never having stopped give th
 import resource
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -20,6 +20,7 @@ from forgetflow.models import build
 from forgetflow.models.normalize import Standardize
 from forgetflow.store import Receipt, Store
 from forgetflow.training.chain import Chain, Recipe, Samples
+from forgetflow.training.optimizer import Optimizer
 from forgetflow.training.schedule import Batches, samples_in, slice_steps
 
 OnStep = Callable[[int, int], None]
@@ -32,7 +33,7 @@ class Learner:
 
     recipe: Recipe
     network: nn.Module
-    optimizer: torch.optim.Optimizer
+    optimizer: Optimizer
 
     @classmethod
     def fresh(cls, recipe: Recipe, shard: int) -> "Learner":
@@ -40,59 +41,27 @@ class Learner:
         seed = keyed_hash(recipe.seed, "member", shard)
         network = build(recipe.model, recipe.input_shape, recipe.classes, seed)
         network.to(recipe.device)
-        return cls(recipe, network, make_optimizer(recipe, network))
+        return cls(recipe, network, Optimizer(recipe.train, network.named_parameters()))
 
     def state(self) -> dict[str, Tensor]:
         """Return every tensor that decides how training goes on."""
         tensors = {f"model.{name}": value for name, value in self.network.state_dict().items()}
-        for index, memory in self.optimizer.state_dict()["state"].items():
-            tensors |= {
-                f"optimizer.{index}.{name}": value
-                for name, value in memory.items()
-                if isinstance(value, Tensor)
-            }
-        return tensors
+        return tensors | {f"optimizer.{n}": value for n, value in self.optimizer.state().items()}
 
-    def load(self, tensors: dict[str, Tensor]) -> None:
-        """Continue from `state()`; the optimizer's memory must own its tensors."""
+    def load(self, tensors: Mapping[str, Tensor]) -> None:
+        """Continue from `state()`."""
         self.network.load_state_dict(weights_of(tensors))
-        memory: dict[int, dict[str, Tensor]] = {}
-        for name, value in tensors.items():
-            if name.startswith("optimizer."):
-                _, index, entry = name.split(".", 2)
-                memory.setdefault(int(index), {})[entry] = value.clone()
-        groups = self.optimizer.state_dict()["param_groups"]
-        self.optimizer.load_state_dict({"state": memory, "param_groups": groups})
+        self.optimizer.load({n.removeprefix("optimizer."): t for n, t in tensors.items()})
 
     def step(self, inputs: Tensor, targets: Tensor, rows: NDArray[np.intp]) -> None:
         """Make one optimizer step on the mean cross-entropy of the records at `rows`."""
         where = torch.from_numpy(rows).to(self.recipe.device)
-        self.optimizer.zero_grad(set_to_none=True)
         logits = self.network(inputs.index_select(0, where))
         nn.functional.cross_entropy(logits, targets.index_select(0, where)).backward()
         self.optimizer.step()
 
 
-def make_optimizer(recipe: Recipe, network: nn.Module) -> torch.optim.Optimizer:
-    """Return the optimizer of `recipe.train` over all parameters."""
-    train = recipe.train
-    if train.optimizer == "adam":
-        return torch.optim.Adam(
-            network.parameters(),
-            lr=train.learning_rate,
-            weight_decay=train.weight_decay,
-            fused=True,
-        )
-    return torch.optim.SGD(
-        network.parameters(),
-        lr=train.learning_rate,
-        momentum=train.momentum,
-        weight_decay=train.weight_decay,
-        fused=True,
-    )
-
-
-def weights_of(tensors: dict[str, Tensor]) -> dict[str, Tensor]:
+def weights_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return the network part of a state, under the network's own names."""
     return {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
 
