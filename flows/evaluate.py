@@ -17,14 +17,13 @@ from forgetflow.evaluation.evaluate import evaluate as measure_all
 from forgetflow.evaluation.gate import check_gate
 from forgetflow.evaluation.points import costs, points
 from forgetflow.keys import code_digest, digest_of
-from forgetflow.partition.forecast import restart_slices
 from forgetflow.project import Project
 from forgetflow.records.record_set import read_record_set
 from forgetflow.requests.batches import ORIGINAL
 from forgetflow.training.ensemble import Ensemble, ModelCard, read_card
 from forgetflow.unlearning import method_named
 from forgetflow.unlearning.cost import Cost, cost_of
-from forgetflow.unlearning.runner import check_integrity, deletion_cost
+from forgetflow.unlearning.runner import check_integrity, deletion_cost, restarts
 
 REFERENCE = "retrain"
 """The method that makes oracles."""
@@ -68,7 +67,7 @@ def _measure(project: Project, card: ModelCard) -> Evaluation:
         "points": points(
             cost.backward_samples,
             space.assignment.take(deletion.retain).sizes(),
-            restart_slices(space.assignment, deletion.forget),
+            restarts(deletion, method),
             space.recipe.train.epochs,
         ),
         "cost": costs(cost, oracle.cost if oracle else None),

@@ -129,10 +129,10 @@ def _label(version: Version, place: Place) -> str:
     deletion = version.deletion
     if deletion is None:
         return ""
-    what = f"{count(deletion.records, 'record')}, {count(deletion.requests, 'request')}"
     return (
         f'<div class="edge" style="left:{place.x + WIDTH // 2 + 12}px;top:{place.y - 46}px">'
-        f"batch <b>{escape(deletion.batch)}</b><br>{what} · {escape(day(deletion.sealed_at))}</div>"
+        f"batch <b>{escape(deletion.batch)}</b><br>{count(deletion.records, 'record')} in "
+        f"{count(deletion.requests, 'request')}, {escape(day(deletion.sealed_at))}</div>"
     )
 
 

@@ -110,10 +110,12 @@ class GenerationFacts:
     def params(self) -> dict[str, str]:
         """Return the unchanging facts that the compare view of runs shows side by side.
 
-        MLflow refuses to change a parameter, so what can change (gate, state) stays a tag.
+        MLflow refuses to change a parameter, so what can change (gate, state) stays a tag, and
+        so do digests and dates, which nobody compares by eye.
         """
-        shown = ("lineage.card", "weights.digest")
-        facts = {k: v for k, v in self.fixed_tags().items() if k not in shown}
+        left_out = ("lineage.card", "weights.digest", "deletion.manifest")
+        facts = {k: v for k, v in self.fixed_tags().items() if k not in left_out}
+        facts = {k: v for k, v in facts.items() if not k.endswith("_at")}
         facts["partition.constituents"] = str(len(self.card.constituents))
         facts["partition.aggregation"] = self.card.aggregation
         return facts | {f"model.{k}": str(v) for k, v in sorted(self.card.architecture.items())}

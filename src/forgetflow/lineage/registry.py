@@ -18,11 +18,11 @@ from forgetflow.errors import InputError
 from forgetflow.lineage import logged_model
 from forgetflow.lineage.facts import GenerationFacts
 from forgetflow.lineage.html import write_page
-from forgetflow.lineage.story import model_story, run_story, version_story
+from forgetflow.lineage.story import model_story, run_story, version_story, weights_story
 from forgetflow.lineage.tracking import NOTE, connect, experiment_of, one_writer, refusals_told
 from forgetflow.lineage.tree import registered_model, tree_from
 from forgetflow.lineage.version import LineageTree, Version
-from forgetflow.lineage.view import VIEW_TAG, saved_view
+from forgetflow.lineage.view import VERSION
 from forgetflow.project import Project
 from forgetflow.training.ensemble import ModelCard, card_digest, read_card
 
@@ -240,7 +240,8 @@ def _refresh(client: "MlflowClient", project: Project, number: int, facts: Gener
     model_id = _model_of(client, version)
     if model_id is not None:
         listed = json.dumps([{"name": name, "version": str(number)}])
-        client.set_logged_model_tags(model_id, {"mlflow.modelVersions": listed})
+        note = weights_story(tree, version)
+        client.set_logged_model_tags(model_id, {"mlflow.modelVersions": listed, NOTE: note})
     client.set_registered_model_tag(name, "lineage.root", str(version.root))
 
     tree = tree_from(client, project)
@@ -266,7 +267,7 @@ def _log_measures(client: "MlflowClient", version: Version, facts: GenerationFac
     model_id = _model_of(client, version)
     changed = [
         Metric(name, value, now, 0, model_id=model_id)
-        for name, value in facts.measures().items()
+        for name, value in (facts.measures() | {VERSION: float(version.number)}).items()
         if version.metrics.get(name) != value
     ]
     if changed:
@@ -285,6 +286,4 @@ def _describe(
         client.update_model_version(tree.model_name, str(relative.number), story)
         client.set_tag(relative.run_id, NOTE, run_story(tree, relative, experiment))
     client.update_registered_model(tree.model_name, model_story(tree, experiment))
-    originals = [v.run_id for v in tree.versions if v.number == v.root]
-    client.set_experiment_tag(experiment, VIEW_TAG, saved_view(originals[-50:]))
     return write_page(project, tree)

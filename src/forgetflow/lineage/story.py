@@ -75,17 +75,25 @@ def run_story(tree: LineageTree, version: Version, experiment_id: str) -> str:
     )
 
 
+def weights_story(tree: LineageTree, version: Version) -> str:
+    """Return the description of the logged model that holds a version's weights."""
+    return (
+        f"Weights of {_code(tree.model_name)} {_version_link(tree, version.number)}: "
+        f"{version.method}, {version.guarantee}. The version's page tells the story."
+    )
+
+
 def model_story(tree: LineageTree, experiment_id: str) -> str:
     """Return the description of the registered model."""
     serving = tree.aliased("serving")
     now = (
-        f"{_version_link(tree, serving.number)} is being served; "
+        f"Being served: {_version_link(tree, serving.number)}, with "
         f"{count(serving.forgotten, 'record')} forgotten since the original."
         if serving
         else "No version is being served yet: none has passed the gate."
     )
     terms = [f"- **{word}**: {meaning}" for word, meaning in GUARANTEES.items()]
-    names = [f"- `{alias}`: {meaning}" for alias, meaning in ALIASES.items()]
+    names = [f"- alias `{alias}`: {meaning}" for alias, meaning in ALIASES.items()]
     return "\n\n".join(
         [
             "Every version is one **generation** of the same model: the original learned from all "
@@ -156,6 +164,8 @@ def _promise(version: Version) -> str:
         "failed": "a measure breaks a bound of `params.yaml`, so this version is not served",
         "not checked": "no bound was compared with a measure",
     }
+    if version.deletion is None:
+        meaning = "a plain build, nothing was forgotten yet"
     lines = [
         f"- **Method** {_code(version.method)}",
         f"- **Guarantee** {version.guarantee}: {meaning}",

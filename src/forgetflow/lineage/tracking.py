@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import filelock
 
 from forgetflow.errors import ForgetflowError, InputError
-from forgetflow.lineage.view import model_link
+from forgetflow.lineage.view import VIEW_TAG, model_link, saved_view
 from forgetflow.project import Project
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ def one_writer(project: Project, name: str) -> Iterator[None]:
 
 def _prepare_experiment(client: "MlflowClient", project: Project) -> None:
     name = project.settings.lineage.experiment
-    wanted = {KIND[0]: KIND[1], NOTE: _experiment_note(project)}
+    wanted = {KIND[0]: KIND[1], NOTE: _experiment_note(project), VIEW_TAG: saved_view()}
     found = client.get_experiment_by_name(name)
     if found is None:
         client.create_experiment(name, artifact_location=artifact_root(project), tags=wanted)
@@ -147,6 +147,7 @@ def _experiment_note(project: Project) -> str:
         f"Generations of the model [{name}]({model_link(name)}). The outermost run built the "
         "original from all records; every run nested in it forgot one more batch of deletion "
         "requests. A run's *model input* is the parent it started from, its *model output* the "
-        "generation it made, and the artifact `lineage.html` draws the family tree up to it.\n\n"
+        "generation it made, and the artifact `lineage.html` draws the family tree up to it. The "
+        "view *Lineage* lists all generations in order.\n\n"
         "Nothing here names a record or a person: batches appear as counts and digests."
     )

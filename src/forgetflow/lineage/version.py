@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import Any
 
 from forgetflow.lineage.facts import ACCURACY, COST, DeletionFacts
+from forgetflow.lineage.view import VERSION
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,9 @@ class Version:
 
     @property
     def measures(self) -> dict[str, float]:
-        """Metrics without cost and gate, test accuracy first."""
+        """Metrics of the model itself, without cost, gate and number; test accuracy first."""
         names = sorted(self.metrics, key=lambda name: (name != ACCURACY, name))
-        hidden = ("gate_passed",)
+        hidden = ("gate_passed", VERSION)
         return {n: self.metrics[n] for n in names if n not in hidden and not n.startswith(COST)}
 
 

@@ -2,13 +2,12 @@
 
 MLflow 3.17 decides by the address, not by the experiment's tag, whether it shows the pages for
 model training or those for agents; so every link says it. A saved view is an experiment tag that
-its "Views" menu lists; ours unfolds the deletions under their original and shows the columns
-that tell them apart. The tag's layout is the UI's own and undocumented: an MLflow that does not
-know it shows its default view.
+its "Views" menu lists; ours shows all generations in order, with the columns that tell them
+apart. The tag's layout is the UI's own and undocumented: an MLflow that does not know it shows
+its default view.
 """
 
 import json
-from collections.abc import Sequence
 from urllib.parse import quote
 
 TRAINING = "workflowType=machine_learning"
@@ -20,8 +19,13 @@ VIEW = "lineage"
 VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
 """Experiment tag that holds the saved view."""
 
+VERSION = "lineage.version"
+"""Metric that repeats the version number, because the UI folds runs away unless it sorts by one."""
+
 COLUMNS = (
+    f"metrics.`{VERSION}`",
     "metrics.`test_accuracy`",
+    "params.`lineage.parent`",
     "params.`unlearn.method`",
     "params.`unlearn.guarantee`",
     "params.`deletion.records`",
@@ -53,22 +57,17 @@ def experiment_link(experiment_id: str) -> str:
     return f"#/experiments/{experiment_id}/runs?{TRAINING}&viewStateShareKey={VIEW}"
 
 
-def saved_view(unfolded: Sequence[str]) -> str:
-    """Return the value of `VIEW_TAG`.
-
-    Args:
-        unfolded: runs whose nested runs are shown.
-    """
+def saved_view() -> str:
+    """Return the value of `VIEW_TAG`."""
     state = {
         "searchFilter": "",
-        "orderByKey": "attributes.start_time",
+        "orderByKey": f"metrics.`{VERSION}`",
         "orderByAsc": True,
         "startTime": "ALL",
         "lifecycleFilter": "Active",
         "modelVersionFilter": "All Runs",
         "datasetsFilter": [],
         "selectedColumns": list(COLUMNS),
-        "runsExpanded": dict.fromkeys(unfolded, True),
     }
     return json.dumps(
         {"name": "Lineage", "createdAt": 0, "updatedAt": 0, "state": json.dumps(state)}

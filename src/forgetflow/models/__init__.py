@@ -1,7 +1,7 @@
 """Small networks used in the field; one file each, one registry line here.
 
 Weights come from generators seeded per parameter name, so a network's start is a pure function
-of (settings, shapes, seed) and building one never touches torch's global random state.
+of (settings, shapes, seed) and building one leaves torch's global random state as it was.
 """
 
 from collections.abc import Callable
@@ -40,11 +40,10 @@ def build(
     if settings.architecture not in ARCHITECTURES:
         known = ", ".join(ARCHITECTURES)
         raise InputError(f"model.architecture: unknown '{settings.architecture}'; known: {known}")
-    with torch.device("meta"):
+    with torch.random.fork_rng(devices=[]):  # layers draw initial weights that are replaced below
         body = ARCHITECTURES[settings.architecture](settings, input_shape, classes)
-        parts = [Standardize(input_shape), body] if settings.normalize == "standard" else [body]
-        network = nn.Sequential(*parts)
-    network.to_empty(device="cpu")
+    parts = [Standardize(input_shape), body] if settings.normalize == "standard" else [body]
+    network = nn.Sequential(*parts)
     _initialise(network, seed)
     return network
 

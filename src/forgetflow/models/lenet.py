@@ -31,5 +31,5 @@ def build(settings: ModelSettings, input_shape: tuple[int, ...], classes: int) -
         nn.MaxPool2d(2),
         nn.Flatten(),
     )
-    features = body(torch.empty(1, *input_shape)).shape[1]
+    features = body(torch.zeros(1, *input_shape)).shape[1]
     return nn.Sequential(*body, nn.Linear(features, 64), nn.ReLU(), nn.Linear(64, classes))

@@ -8,7 +8,7 @@ is made of gradients of the forgotten records.
 import time
 from dataclasses import replace
 from math import ceil
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from forgetflow.keys import code_digest, digest_of
 from forgetflow.store import Receipt
@@ -24,6 +24,7 @@ class Finetune:
     name: ClassVar[str] = "finetune"
     guarantee: ClassVar[Guarantee] = Guarantee.APPROXIMATE
     needs: ClassVar[frozenset[Access]] = frozenset({Access.RETAIN, Access.LABELS})
+    rebuilds: ClassVar[Literal["affected", "all"] | None] = None
 
     def jobs(self, view: View) -> list[Job]:
         """Fine-tune the affected constituents, carry the others over, drop emptied shards."""

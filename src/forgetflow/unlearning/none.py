@@ -1,6 +1,6 @@
 """Control: publish the parent unchanged. Any measure that likes this method is no measure."""
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from forgetflow.store import Receipt
 from forgetflow.training.trainer import OnStep
@@ -13,6 +13,7 @@ class NoUnlearning:
     name: ClassVar[str] = "none"
     guarantee: ClassVar[Guarantee] = Guarantee.APPROXIMATE
     needs: ClassVar[frozenset[Access]] = frozenset()
+    rebuilds: ClassVar[Literal["affected", "all"] | None] = None
 
     def jobs(self, view: View) -> list[Job]:
         """Carry every constituent of the parent over."""

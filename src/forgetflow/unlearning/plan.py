@@ -17,6 +17,7 @@ from forgetflow.requests.times import moment
 from forgetflow.training.schedule import samples_in, slice_steps
 from forgetflow.training.workspace import Mask, Workspace
 from forgetflow.unlearning import method_named
+from forgetflow.unlearning.runner import planned_restarts
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Plan:
         guarantee: what the method promises.
         records: records to forget.
         requests: requests answered.
-        shards: affected shard -> first slice to be trained again.
+        shards: affected shard -> first slice that loses a record.
         total_shards: S.
         retrain_samples: samples the method trains; None for methods that are no rebuild.
         full_samples: samples of a full retraining.
@@ -80,9 +81,7 @@ def plan_deletion(
     forget = space.records.mask(manifest.record_ids)
     gone = space.records.mask(before)
     retain, kept_before = ~(forget | gone), ~gone
-    restarts = restart_slices(space.assignment, forget)
-    trains = {"sisa": restarts, "retrain": dict.fromkeys(space.occupied(retain), 0)}
-    rebuilt = trains.get(chosen.name)
+    rebuilt = planned_restarts(space, chosen, retain, forget)
     retrain = None if rebuilt is None else _samples(space, retain, rebuilt)
     full = _samples(space, retain, dict.fromkeys(space.occupied(retain), 0))
     pace = _seconds_per_sample(space, kept_before)
@@ -93,7 +92,7 @@ def plan_deletion(
         guarantee=chosen.guarantee.value,
         records=int(forget.sum()),
         requests=len(manifest.requests),
-        shards=restarts,
+        shards=restart_slices(space.assignment, forget),
         total_shards=space.assignment.shards,
         retrain_samples=retrain,
         full_samples=full,

@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import ClassVar, Protocol
+from typing import ClassVar, Literal, Protocol
 
 import numpy as np
 from torch import Tensor
@@ -64,11 +64,20 @@ class Job:
 
 
 class UnlearningMethod(Protocol):
-    """One file, one class, one registry line, one params block, one test."""
+    """One file, one class, one registry line, one params block, one test.
+
+    Attributes:
+        name: what it is called everywhere.
+        guarantee: what it promises.
+        needs: the data it touches.
+        rebuilds: which shards it trains again from saved or initial states, so that its cost can
+            be foretold: the `affected` ones, `all`, or None for methods that rebuild nothing.
+    """
 
     name: ClassVar[str]
     guarantee: ClassVar[Guarantee]
     needs: ClassVar[frozenset[Access]]
+    rebuilds: ClassVar[Literal["affected", "all"] | None]
 
     def jobs(self, view: "View") -> list[Job]:
         """Return the constituents of the new model, without computing anything."""

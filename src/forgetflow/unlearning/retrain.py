@@ -6,7 +6,7 @@ must therefore come out byte-equal to SISA's: that is what `verify` checks.
 """
 
 from dataclasses import replace
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from forgetflow.keys import digest_of
 from forgetflow.store import Receipt
@@ -21,6 +21,7 @@ class Retrain:
     name: ClassVar[str] = "retrain"
     guarantee: ClassVar[Guarantee] = Guarantee.EXACT
     needs: ClassVar[frozenset[Access]] = frozenset({Access.RETAIN, Access.LABELS})
+    rebuilds: ClassVar[Literal["affected", "all"] | None] = "all"
 
     def jobs(self, view: View) -> list[Job]:
         """One job per shard that still holds records; all of its states count as cost."""

@@ -11,6 +11,7 @@ import numpy as np
 
 from forgetflow.errors import VerdictError
 from forgetflow.keys import bytes_digest
+from forgetflow.partition.forecast import restart_slices
 from forgetflow.project import Project
 from forgetflow.records.record_set import RecordSet
 from forgetflow.requests.batches import batch_manifest, forgotten_ids, read_batches
@@ -105,6 +106,25 @@ def build_original(project: Project, workspace: Workspace | None = None) -> Mode
 def deletion_cost(view: View, jobs: list[Job]) -> Cost:
     """Return what the states cost that exist because of this deletion."""
     return cost_of(view.store, [key for job in jobs for key in job.fresh])
+
+
+def restarts(deletion: Deletion, method: UnlearningMethod) -> dict[int, int] | None:
+    """Return shard -> first slice that `method` trains again; None if it rebuilds nothing."""
+    space = deletion.workspace
+    return planned_restarts(space, method, deletion.retain, deletion.forget)
+
+
+def planned_restarts(
+    space: Workspace, method: UnlearningMethod, retain: Mask, forget: Mask
+) -> dict[int, int] | None:
+    """Return what `restarts` does, for a deletion that need not be sealed yet."""
+    if method.rebuilds == "all":
+        return dict.fromkeys(space.occupied(retain), 0)
+    if method.rebuilds == "affected":
+        occupied = set(space.occupied(retain))
+        found = restart_slices(space.assignment, forget)
+        return {shard: first for shard, first in found.items() if shard in occupied}
+    return None
 
 
 def check_integrity(view: View, method: UnlearningMethod, card: ModelCard) -> None:

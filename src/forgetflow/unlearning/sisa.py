@@ -4,7 +4,7 @@ The restart before the earliest slice that loses a record is not coded anywhere:
 keep their content keys and are found in the store. On the monolith this is full retraining.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from forgetflow.store import Receipt
 from forgetflow.training.trainer import OnStep, train_chain
@@ -17,6 +17,7 @@ class Sisa:
     name: ClassVar[str] = "sisa"
     guarantee: ClassVar[Guarantee] = Guarantee.EXACT
     needs: ClassVar[frozenset[Access]] = frozenset({Access.RETAIN, Access.LABELS})
+    rebuilds: ClassVar[Literal["affected", "all"] | None] = "affected"
 
     def jobs(self, view: View) -> list[Job]:
         """One job per shard that still holds records; `fresh` counts from the restart slice."""
