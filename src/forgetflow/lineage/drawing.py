@@ -122,7 +122,7 @@ def _line(above: Place, place: Place) -> str:
     x1, y1 = place.x + WIDTH // 2, place.y
     if x0 == x1:
         return f"M{x0} {y0}V{y1}"
-    return f"M{x0} {y0}v6q0 8 8 8H{x1 - 8}q8 0 8 8V{y1}"
+    return f"M{x0} {y0}v1q0 6 6 6H{x1 - 6}q6 0 6 6V{y1}"
 
 
 def _label(version: Version, place: Place) -> str:
@@ -130,7 +130,7 @@ def _label(version: Version, place: Place) -> str:
     if deletion is None:
         return ""
     return (
-        f'<div class="edge" style="left:{place.x + WIDTH // 2 + 12}px;top:{place.y - 46}px">'
+        f'<div class="edge" style="left:{place.x + WIDTH // 2 + 12}px;top:{place.y - 44}px">'
         f"batch <b>{escape(deletion.batch)}</b><br>{count(deletion.records, 'record')} in "
         f"{count(deletion.requests, 'request')}, {escape(day(deletion.sealed_at))}</div>"
     )

@@ -147,7 +147,7 @@ def _row(tree: LineageTree, version: Version) -> str:
     deletion = version.deletion
     cells = (
         f'<a href="#v{version.number}">v{version.number}</a>',
-        f"{escape(version.generation)} {aliases(version)}",
+        f'<span class="name">{escape(version.generation)}</span> {aliases(version)}',
         "" if version.parent is None else f"v{version.parent}",
         f"{deletion.requests:,}" if deletion else "",
         f"{deletion.records:,}" if deletion else "",

@@ -2,6 +2,10 @@
 
 The `MLmodel` file names this module; MLflow calls `_load_pyfunc` with the folder that holds
 `model.json` and the weights. Nothing is unpickled, and weights are checked against the card.
+
+MLflow checks inputs against the signature first: float32 arrays (N, *input_shape), or a DataFrame
+with one column that holds each input as a flat list. For inputs of one dimension it also lets a
+DataFrame with a float32 column per input through.
 """
 
 from pathlib import Path
@@ -31,6 +35,10 @@ class Predictor:
 
     def __init__(self, ensemble: "Ensemble") -> None:
         self.ensemble = ensemble
+
+    def get_raw_model(self) -> "Ensemble":
+        """Return the ensemble; MLflow calls this by name."""
+        return self.ensemble
 
     def predict(self, data: Any, params: dict[str, Any] | None = None) -> "DataFrame":  # noqa: ARG002
         """Return the label and the class probabilities of every input.

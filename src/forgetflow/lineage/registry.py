@@ -198,7 +198,7 @@ def _log_edges(
         sets.append(_dataset("forget", facts.deletion.manifest, facts.deletion.records))
     # MLflow recognises a data set that it has, but would add the same model edge once more.
     known = {m.model_id for m in run.inputs.model_inputs} if run.inputs else set()
-    inputs = [LoggedModelInput(m) for m in (parent_model,) if m is not None and m not in known]
+    inputs = [LoggedModelInput(m) for m in (parent_model,) if m is not None]
     client.log_inputs(run.info.run_id, datasets=sets, models=inputs)
     if not run.outputs or not run.outputs.model_outputs:
         client.log_outputs(run.info.run_id, [LoggedModelOutput(model_id, step=0)])

@@ -4,9 +4,16 @@ A description is a pure function of the tree, so writing all of them again after
 keeps links to children, aliases and states right without any bookkeeping.
 """
 
+from forgetflow.lineage.facts import ACCURACY, COST
 from forgetflow.lineage.tree import accuracy_text, count, day
 from forgetflow.lineage.version import LineageTree, Version
-from forgetflow.lineage.view import artifact_link, experiment_link, model_link, run_link
+from forgetflow.lineage.view import (
+    VERSION,
+    artifact_link,
+    experiment_link,
+    model_link,
+    run_link,
+)
 
 GUARANTEES = {
     "exact": "the weights are byte for byte those of a model built without the forgotten records",
@@ -48,8 +55,10 @@ ALIASES = {
 PAGE = "lineage.html"
 """File name of the drawn tree, in the project folder and among the artifacts of a run."""
 
-_LISTED = 20
-_MEASURES = 10
+_ROOM = 2400  # characters for the list of versions; a description may have 5,000 in all
+_FIGURES = 8
+_JUDGES = ("unlearned", "oracle", "parent")
+_NO_EVIDENCE = (COST, VERSION, "gate_passed", "points.", "records.")
 
 
 def version_story(tree: LineageTree, version: Version, experiment_id: str) -> str:
@@ -109,29 +118,40 @@ def model_story(tree: LineageTree, experiment_id: str) -> str:
 
 
 def _family(tree: LineageTree, experiment_id: str) -> str:
-    lines = []
-    for version in tree.versions[-_LISTED:]:
-        origin = "" if version.parent is None else f" from v{version.parent}"
-        deletion = version.deletion
-        lost = f"−{deletion.records:,} → " if deletion else ""  # noqa: RUF001  a minus sign
-        facts = [
-            f"{lost}{count(version.records, 'record')}",
-            f"{version.method}, {version.guarantee}",
-            accuracy_text(version),
-            f"gate {version.gate}",
-            *(f"**{alias}**" for alias in version.aliases),
-        ]
-        link = f"[v{version.number} {_code(version.generation)}]"
-        link += f"({model_link(tree.model_name, version.number)})"
-        lines.append(f"- {link}{origin}: {' · '.join(filter(None, facts))}")
+    lines: list[str] = []
+    room = _ROOM
+    for version in reversed(tree.versions):
+        line = _family_line(tree, version)
+        room -= len(line) + 1
+        if room < 0:
+            break
+        lines.insert(0, line)
     hidden = len(tree.versions) - len(lines)
-    head = [f"- {count(hidden, 'earlier version')}"] if hidden else []
-    drawn = ""
-    if tree.versions:
-        newest = tree.versions[-1].run_id
-        drawn = f"\n\n[Family tree, drawn]({artifact_link(experiment_id, newest, PAGE)})"
-        drawn += f" · [Runs side by side]({experiment_link(experiment_id)})"
-    return "\n".join([*head, *lines]) + drawn
+    if hidden:
+        lines.insert(0, f"- {count(hidden, 'earlier version')}")
+    if not tree.versions:
+        return ""
+    drawn = artifact_link(experiment_id, tree.versions[-1].run_id, PAGE)
+    lines.append(
+        f"\n[Family tree, drawn]({drawn}) · [Runs side by side]({experiment_link(experiment_id)})"
+    )
+    return "\n".join(lines)
+
+
+def _family_line(tree: LineageTree, version: Version) -> str:
+    origin = "" if version.parent is None else f" from v{version.parent}"
+    deletion = version.deletion
+    lost = f"−{deletion.records:,} → " if deletion else ""  # noqa: RUF001  a minus sign
+    facts = [
+        f"{lost}{count(version.records, 'record')}",
+        f"{version.method}, {version.guarantee}",
+        accuracy_text(version),
+        f"gate {version.gate}",
+        *(f"**{alias}**" for alias in version.aliases),
+    ]
+    link = f"[v{version.number} {_code(version.generation)}]"
+    link += f"({model_link(tree.model_name, version.number)})"
+    return f"- {link}{origin}: {' · '.join(filter(None, facts))}"
 
 
 def _paragraph(tree: LineageTree, version: Version) -> str:
@@ -180,20 +200,54 @@ def _promise(version: Version) -> str:
     return "\n".join(lines)
 
 
-def _evidence(tree: LineageTree, version: Version) -> str:
-    names = list(version.measures)[:_MEASURES]
-    if not names:
-        return ""
+def evidence(tree: LineageTree, version: Version) -> dict[str, dict[str, float]]:
+    """Return the measures of a version beside those of the models it is judged against.
+
+    A metric named `accuracy.oracle.test` is the figure `accuracy.test` of the oracle. Figures
+    with short names come first: they sum up the ones below them.
+
+    Returns:
+        Figure -> model (`unlearned` or `original` first, then `oracle`, `parent`) -> value.
+    """
+    own = "unlearned" if version.deletion else "original"
     parent = tree.parent(version)
+    found: dict[str, dict[str, float]] = {}
+    for name, value in version.metrics.items():
+        if name.startswith(_NO_EVIDENCE):
+            continue
+        parts = name.split(".")
+        model = next((part for part in parts if part in ("original", *_JUDGES)), None)
+        if model is not None:
+            parts.remove(model)
+            found.setdefault(".".join(parts), {})[model] = value
+        else:
+            found[name] = {own: value}
+            if parent and name in parent.metrics:
+                found[name]["parent"] = parent.metrics[name]
+    if "accuracy.test" in found:
+        found.pop(ACCURACY, None)
+    own_first = (own, *(model for model in _JUDGES if model != own))
+    return {
+        figure: {model: values[model] for model in own_first if model in values}
+        for figure, values in sorted(found.items(), key=lambda f: (f[0].count("."), f[0]))
+        if own in values
+    }
+
+
+def _evidence(tree: LineageTree, version: Version) -> str:
+    figures = evidence(tree, version)
+    if not figures:
+        return ""
     lines = []
-    for name in names:
-        before = parent.metrics.get(name) if parent else None
-        old = "" if before is None else f" (parent {before:.4g})"
-        lines.append(f"- {_code(name)} {version.metrics[name]:.4g}{old}")
-    more = len(version.measures) - len(names)
+    for name, values in list(figures.items())[:_FIGURES]:
+        own, *others = [f"{value:.4g}" for value in values.values()]
+        rest = [f"{model} {text}" for model, text in zip(list(values)[1:], others, strict=True)]
+        lines.append(f"- {_code(name)} **{own}**{''.join(f' · {one}' for one in rest)}")
+    more = len(figures) - len(lines)
     if more:
         lines.append(f"- {more} more among the metrics of the run")
-    return "**Evidence**\n\n" + "\n".join(lines)
+    against = " (oracle: retrained without the records)" if version.deletion else ""
+    return f"**Evidence**{against}\n\n" + "\n".join(lines)
 
 
 def _relatives(tree: LineageTree, version: Version, experiment_id: str) -> str:

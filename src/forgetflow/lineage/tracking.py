@@ -3,7 +3,9 @@
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 import filelock
 
@@ -40,14 +42,15 @@ def tracking_uri(project: Project) -> str:
     return project.settings.lineage.tracking_uri or f"sqlite:///{project.root / 'mlflow.db'}"
 
 
-def is_local(project: Project) -> bool:
-    """Return whether MLflow's database is the file in the project folder."""
-    return project.settings.lineage.tracking_uri is None
+def database(project: Project) -> Path | None:
+    """Return the project's own database file; None when params.yaml names another store."""
+    return None if project.settings.lineage.tracking_uri else project.root / "mlflow.db"
 
 
 def artifact_root(project: Project) -> str | None:
     """Return where the experiment keeps files; None lets a tracking server decide."""
-    return str(project.root / "mlartifacts") if is_local(project) else None
+    served = urlsplit(tracking_uri(project)).scheme in ("http", "https", "databricks")
+    return None if served else str(project.root / "mlartifacts")
 
 
 def connect(project: Project) -> "MlflowClient":

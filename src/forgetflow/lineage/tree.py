@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from forgetflow.lineage.facts import DeletionFacts
-from forgetflow.lineage.tracking import connect, experiment_of, is_local
+from forgetflow.lineage.tracking import connect, database, experiment_of
 from forgetflow.lineage.version import LineageTree, Version
 from forgetflow.project import Project
 
@@ -22,7 +22,8 @@ def read_tree(project: Project) -> LineageTree:
     Raises:
         InputError: the tracking store cannot be used.
     """
-    if is_local(project) and not (project.root / "mlflow.db").is_file():
+    file = database(project)
+    if file is not None and not file.is_file():
         return LineageTree(project.settings.lineage.model_name, None, ())
     return tree_from(connect(project), project)
 
@@ -197,8 +198,8 @@ def _version(found: "ModelVersion", metrics: Mapping[str, float], aliases: list[
         supersedes=_number(tags.get("lineage.supersedes")),
         method=tags["unlearn.method"],
         guarantee=tags["unlearn.guarantee"],
-        gate=tags["gate"],
-        state=tags["state"],
+        gate=tags.get("gate", "not checked"),
+        state=tags.get("state", "unknown"),
         records=int(tags["lineage.records"]),
         forgotten=int(tags["lineage.forgotten"]),
         card=tags["lineage.card"],

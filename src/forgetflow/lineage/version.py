@@ -5,8 +5,7 @@ from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any
 
-from forgetflow.lineage.facts import ACCURACY, COST, DeletionFacts
-from forgetflow.lineage.view import VERSION
+from forgetflow.lineage.facts import ACCURACY, DeletionFacts
 
 
 @dataclass(frozen=True)
@@ -60,12 +59,18 @@ class Version:
         """Test accuracy, 0 to 1, if it was measured."""
         return self.metrics.get(ACCURACY)
 
-    @property
-    def measures(self) -> dict[str, float]:
-        """Metrics of the model itself, without cost, gate and number; test accuracy first."""
-        names = sorted(self.metrics, key=lambda name: (name != ACCURACY, name))
-        hidden = ("gate_passed", VERSION)
-        return {n: self.metrics[n] for n in names if n not in hidden and not n.startswith(COST)}
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping; the number is called `version`, as in MLflow."""
+        return {"version": self.number, **{k: v for k, v in asdict(self).items() if k != "number"}}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Version":
+        """Inverse of `to_json`."""
+        values = {k: v for k, v in data.items() if k != "version"}
+        values["number"] = data["version"]
+        values["deletion"] = DeletionFacts(**data["deletion"]) if data["deletion"] else None
+        values["aliases"] = tuple(data["aliases"])
+        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -128,7 +133,17 @@ class LineageTree:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready mapping; `LineageTree.from_json(t.to_json()) == t`."""
-        return asdict(self)
+        return {
+            "model_name": self.model_name,
+            "current_root": self.current_root,
+            "versions": [version.to_json() for version in self.versions],
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "LineageTree":
+        """Inverse of `to_json`."""
+        versions = tuple(Version.from_json(version) for version in data["versions"])
+        return cls(data["model_name"], data["current_root"], versions)
 
     @cached_property
     def _children(self) -> dict[int, list[Version]]:
@@ -137,18 +152,3 @@ class LineageTree:
             if version.parent is not None:
                 children.setdefault(version.parent, []).append(version)
         return children
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "LineageTree":
-        """Inverse of `to_json`."""
-        versions = tuple(
-            Version(
-                **{
-                    **v,
-                    "deletion": DeletionFacts(**v["deletion"]) if v["deletion"] else None,
-                    "aliases": tuple(v["aliases"]),
-                }
-            )
-            for v in data["versions"]
-        )
-        return cls(data["model_name"], data["current_root"], versions)

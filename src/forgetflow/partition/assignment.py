@@ -79,13 +79,17 @@ def read_assignment(records: RecordSet, path: Path) -> Assignment:
     """Read a placement back, in the order of `records`.
 
     Raises:
-        InputError: there is no such file.
+        InputError: there is no such file, or it cannot be read.
         VerdictError: the file places other records than the ones given.
     """
     try:
         table = pq.read_table(path)
     except FileNotFoundError:
         raise InputError(f"no partition at {path}: run `dvc repro partition` first") from None
+    except (pa.ArrowException, OSError):
+        raise InputError(
+            f"{path} is damaged: run `dvc repro partition` again"
+        ) from None
     if table["record_id"].to_pylist() != records.record_ids:
         raise VerdictError(
             f"{path} places other records than data/train holds: run `dvc repro partition`"

@@ -9,7 +9,7 @@ in expectation only; the spread is that of balls thrown into bins, by subject.
     slices           0   1   2   3      4   5   6    7   8          later = cheaper to redo
 """
 
-from bisect import bisect_right
+from bisect import bisect_left
 
 import numpy as np
 
@@ -23,7 +23,8 @@ def place(records: RecordSet, settings: PartitionSettings, seed: int) -> Assignm
     """Return shard = hash(seed, subject) mod S, and a slice within the band of the prior.
 
     With B bands (B - 1 thresholds), band b owns slices floor(bR/B) to floor((b+1)R/B) - 1 and
-    the hash of the subject picks one of them. A record without a prior counts as prior 0.
+    the hash of the subject picks one of them. A prior equal to a threshold is not above it; a
+    record without a prior counts as prior 0.
     """
     shards, slices = settings.layout
     subjects = records.subject_ids
@@ -31,7 +32,7 @@ def place(records: RecordSet, settings: PartitionSettings, seed: int) -> Assignm
     bands = len(settings.prior_thresholds) + 1
     edges = np.array([band * slices // bands for band in range(bands + 1)], np.uint64)
     priors = np.nan_to_num(records.priors, nan=0.0)
-    band = np.array([bisect_right(settings.prior_thresholds, p) for p in priors], np.intp)
+    band = np.array([bisect_left(settings.prior_thresholds, p) for p in priors], np.intp)
     first, width = edges[:-1], np.diff(edges)
     pick = keyed_hashes(seed, "slice", subjects)
     return Assignment(

@@ -8,7 +8,7 @@ epochs instead would leave slices that are never trained.
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from math import ceil
+from math import ceil, floor
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,8 +32,9 @@ def slice_steps(sizes: Sequence[int], epochs: float, batch_size: int) -> list[in
     for size in sizes:
         total += size
         exact += per_slice * ceil(total / batch_size)
-        steps.append(round(exact) - done)
-        done = round(exact)
+        # Halves go up: rounded to even, a slice whose share is one whole step could get none.
+        steps.append(floor(exact + 0.5) - done)
+        done += steps[-1]
     return steps
 
 

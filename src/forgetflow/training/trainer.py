@@ -92,8 +92,12 @@ def train_chain(
     plan = slice_steps(
         [len(part) for part in chain.slices], recipe.train.epochs, recipe.train.batch_size
     )
+    for part in chain.slices:  # also of finished states: a lost index is made good
+        store.put_members(part.digests)
     for number, key in enumerate(chain.keys):
         if store.verify(key):
+            # There is one if a kill came between writing the state and removing it.
+            store.remove(_progress_key(key))
             learner = None
             continue
         if learner is None:
@@ -118,8 +122,8 @@ def _train_slice(
 ) -> None:
     recipe, train = learner.recipe, learner.recipe.train
     key, steps = chain.keys[number], plan[number]
-    progress_key = digest_of(["progress", key])
-    learned_from = [store.put_members(part.digests) for part in chain.slices[: number + 1]]
+    progress_key = _progress_key(key)
+    learned_from = chain.slice_digests[: number + 1]
     digests, inputs, targets = gather(chain.slices[: number + 1], recipe.device)
     batches = Batches(digests, train.batch_size, recipe.seed, (chain.shard, number))
 
@@ -168,6 +172,11 @@ def _train_slice(
     work.steps += steps - first
     work.seconds += seconds
     work.slices.append(number)
+
+
+def _progress_key(key: str) -> str:
+    """Return the key of the recovery point inside the slice that ends in state `key`."""
+    return digest_of(["progress", key])
 
 
 def peak_memory(device: torch.device) -> int:

@@ -177,6 +177,16 @@ def test_any_cell_survives(tmp_path_factory, rows):
     assert [train.schema.class_names[i] for i in train.labels] == [label for _, _, label in rows]
 
 
+def test_quoted_cells_may_hold_many_lines(tmp_path):
+    """Longer than the blocks that the parser reads, so that block ends fall inside cells."""
+    cell = "some words\n" * 10_000
+    for name in ("train", "test"):
+        rows = [f'{name}{i},"{cell}{i}",a\n' for i in range(25)]
+        (tmp_path / f"{name}.csv").write_text("id,text,label\n" + "".join(rows))
+    train = read(tmp_path, record_id="id").train
+    assert sorted(train.table["text"].to_pylist()) == sorted(f"{cell}{i}" for i in range(25))
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
