@@ -24,12 +24,10 @@ from forgetflow.errors import InputError
 from forgetflow.project import Project
 from forgetflow.requests.batches import read_batches, set_method
 from forgetflow.requests.ledger import Ledger
-from forgetflow.requests.seal import SealResult
-from forgetflow.requests.seal import seal as seal_requests
 from forgetflow.requests.states import State, batch_state
 from forgetflow.training.ensemble import write_model
 from forgetflow.unlearning import method_named
-from forgetflow.versioning import commit_stages, has_dvc, track
+from forgetflow.versioning import commit_stages, has_dvc, seal_and_track
 
 
 @flow(name="unlearn", flow_run_name="unlearn {batch}", task_runner=task_runner())
@@ -67,7 +65,7 @@ def deletion(batch: str | None = None, method: str | None = None) -> dict[str, A
     project.state.mkdir(exist_ok=True)
     with FileLock(project.state / "deletion.lock"):
         if batch is None:
-            seal(project, method)
+            seal_and_track(project, method)
         batches = [batch] if batch else waiting(project)
         if not batches:
             raise InputError(
@@ -91,15 +89,6 @@ def deletion(batch: str | None = None, method: str | None = None) -> dict[str, A
 def tell_dvc(stages: list[str]) -> None:
     """Tell DVC that these stages and the report are done; the same functions have just run."""
     commit_stages(Project.find(), *stages, "report")
-
-
-def seal(project: Project, method: str | None = None) -> SealResult:
-    """Freeze open requests into the next batch and put manifest and book under DVC."""
-    result = seal_requests(project, method=method)
-    if has_dvc(project) and (result.manifest or result.resumed):
-        paths = sorted(project.forget.glob("b*.parquet"))
-        track(project, *paths, project.requests)
-    return result
 
 
 def waiting(project: Project) -> list[str]:

@@ -28,6 +28,8 @@ def configure() -> None:
     os.environ.setdefault("PREFECT_SERVER_ANALYTICS_ENABLED", "false")
     os.environ.setdefault("DO_NOT_TRACK", "1")
     os.environ.setdefault("PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL", "ERROR")
+    # Logs are sent in batches and a process waits for the last one before it ends.
+    os.environ.setdefault("PREFECT_LOGGING_TO_API_BATCH_INTERVAL", "0.1")
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         project = Project.find()

@@ -25,7 +25,7 @@ def data_folder() -> Path:
 
 
 REPOSITORY = Path(__file__).parents[1]
-COPIED = ("src", "flows", "tools", "dvc.yaml", "params.yaml", ".dvc/config", ".dvcignore")
+COPIED = ("src", "flows", "tools", "dvc.yaml", "params.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore")
 SMALL = {"partition.shards": 4, "partition.slices": 3, "train.epochs": 8}
 
 

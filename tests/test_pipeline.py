@@ -58,7 +58,7 @@ def built(new_project, prefect_home):
     inbox = project.root / "data" / "inbox"
     inbox.mkdir(parents=True)
     (inbox / "more.csv").write_text(
-        "request_id,subject\n" + "".join(f"r{n},writer-{n:03d}\n" for n in range(20, 26))
+        "request_id,subject\n" + "".join(f"r{n},writer-{n:03d}\n" for n in (20, 21, 22, 24, 25))
     )
     project.cli("forget")
     return project

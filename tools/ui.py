@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 from flows.runtime import ensure_server
+from forgetflow.lineage.view import model_link
 from forgetflow.project import Project
 
 MLFLOW_PORT = 5000
@@ -21,7 +22,7 @@ def main() -> int:
     command += ["--default-artifact-root", str(project.root / "mlartifacts"), "--workers", "1"]
     name = project.settings.lineage.model_name
     sys.stdout.write(
-        f"\n  MLflow   http://127.0.0.1:{port}/#/models/{name}   models, lineage, runs\n"
+        f"\n  MLflow   http://127.0.0.1:{port}/{model_link(name)}   models, lineage, runs\n"
         f"  Prefect  {prefect}/runs   flows and cached tasks\n\n"
         "Ctrl-C ends MLflow; `make stop` ends Prefect.\n"
     )

@@ -208,14 +208,15 @@ def seal(method: Method = None, as_json: Json = False) -> None:
 
     Example: forgetflow seal
     """
-    from flows.forget import seal as seal_batch
     from flows.runtime import running_server
-    from forgetflow.unlearning import method_named
+    from forgetflow.versioning import seal_and_track
 
     if method:
+        from forgetflow.unlearning import method_named
+
         method_named(method)
     project = Project.find()
-    result = seal_batch(project, method)
+    result = seal_and_track(project, method)
     for name, why in result.inbox.refused.items():
         note(f"inbox/{name} was left where it is: {why}")
     if result.manifest and running_server(project):

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from forgetflow.errors import ForgetflowError
 from forgetflow.project import Project
+from forgetflow.requests.seal import SealResult, seal
 
 QUIET = {"DVC_NO_ANALYTICS": "1", "DO_NOT_TRACK": "1"}
 
@@ -54,6 +55,18 @@ def has_dvc(project: Project) -> bool:
 def track(project: Project, *paths: Path) -> None:
     """Put files or folders under DVC (`dvc add`)."""
     dvc(project, "add", "--quiet", *(str(path.relative_to(project.root)) for path in paths))
+
+
+def seal_and_track(project: Project, method: str | None = None) -> SealResult:
+    """Freeze open requests into the next batch, and put manifests and request book under DVC.
+
+    Tracking again what is tracked already costs nothing, so a batch that a killed run sealed but
+    did not track is caught up on.
+    """
+    result = seal(project, method=method)
+    if has_dvc(project) and (result.manifest or result.resumed):
+        track(project, *sorted(project.forget.glob("b*.parquet")), project.requests)
+    return result
 
 
 def commit_stages(project: Project, *stages: str) -> None:

@@ -10,7 +10,6 @@ import pytest
 from forgetflow import store as store_module
 from forgetflow.atomic import write_atomically
 from forgetflow.keys import digest_of
-from forgetflow.project import Project
 from forgetflow.store import Store
 from forgetflow.training import trainer
 from forgetflow.training.schedule import slice_steps
@@ -231,7 +230,6 @@ def test_recovery_points_follow_the_clock(records, make_space, monkeypatch):
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from forgetflow.project import Project
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Workspace
 

@@ -55,7 +55,7 @@ def write_page(project: Project, tree: LineageTree) -> Path:
 def as_html(tree: LineageTree) -> str:
     """Return the page: the drawn tree, a table of all versions, and how to read them."""
     name = escape(tree.model_name)
-    style = files("forgetflow.lineage").joinpath("page.css").read_text()
+    style = files("forgetflow.lineage").joinpath("page.css").read_text("utf-8")
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'

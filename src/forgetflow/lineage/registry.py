@@ -196,10 +196,9 @@ def _log_edges(
     sets = [_dataset("retain", facts.card.retain_digest, facts.card.records)]
     if facts.deletion is not None:
         sets.append(_dataset("forget", facts.deletion.manifest, facts.deletion.records))
-    # MLflow recognises a data set that it has, but would add the same model edge once more.
-    known = {m.model_id for m in run.inputs.model_inputs} if run.inputs else set()
-    inputs = [LoggedModelInput(m) for m in (parent_model,) if m is not None]
+    inputs = [] if parent_model is None else [LoggedModelInput(parent_model)]
     client.log_inputs(run.info.run_id, datasets=sets, models=inputs)
+    # MLflow recognises inputs that it has, but refuses an output that it has.
     if not run.outputs or not run.outputs.model_outputs:
         client.log_outputs(run.info.run_id, [LoggedModelOutput(model_id, step=0)])
 

@@ -161,7 +161,7 @@ def read_card(folder: Path) -> ModelCard:
         return ModelCard.from_json(json.loads(path.read_bytes()))
     except FileNotFoundError:
         raise InputError(f"no model at {folder}: run `dvc repro` first") from None
-    except (json.JSONDecodeError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):  # no JSON, or not UTF-8, or not these fields
         raise InputError(f"{path} is not a model card: run `dvc repro` to write it again") from None
 
 

@@ -5,7 +5,9 @@ chain of each constituent? The original model keeps everything; a deletion keeps
 else differs between them.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -131,5 +133,10 @@ class Workspace:
             environment=environment.fingerprint(self.recipe.device),
             recipe=self.recipe.digest,
             constituents=tuple(sorted(constituents, key=lambda c: c.shard)),
-            features=self.records.schema.to_json()["features"],
+            features=_as_read(self.records.schema.to_json()["features"]),
         )
+
+
+def _as_read(features: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what reading the JSON back gives, so that a card equals its file."""
+    return {name: list(v) if isinstance(v, tuple) else v for name, v in features.items()}

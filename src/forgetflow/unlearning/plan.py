@@ -75,8 +75,8 @@ def plan_deletion(
     Raises:
         InputError: no such batch, or nothing is waiting to be sealed.
     """
-    space = Workspace.open(project)
     manifest, before, sealed = _target(project, batch, method)
+    space = Workspace.open(project)
     chosen = method_named(method or manifest.method)
     forget = space.records.mask(manifest.record_ids)
     gone = space.records.mask(before)

@@ -5,7 +5,7 @@ call them directly, and both leave the same bytes.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -70,7 +70,7 @@ class Deletion:
             self.workspace.constituent(shard, receipt, self.retain)
             for shard, receipt in receipts.items()
         ]
-        return self.workspace.card(
+        card = self.workspace.card(
             self.batch,
             members,
             self.retain,
@@ -79,6 +79,8 @@ class Deletion:
             guarantee=method.guarantee.value,
             manifest=self.manifest.digest,
         )
+        # Counted from the manifests: after erasure the training set knows nothing of them.
+        return replace(card, forgotten=self.parent.forgotten + len(self.manifest))
 
 
 def unlearn(project: Project, deletion: Deletion, method: UnlearningMethod) -> ModelCard:

@@ -1,18 +1,17 @@
 """Verification: is a published generation what a build without the forgotten records gives?"""
 
 import tempfile
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
 from forgetflow.errors import VerdictError
-from forgetflow.keys import bytes_digest
 from forgetflow.project import Project
 from forgetflow.requests.batches import ORIGINAL
 from forgetflow.requests.ledger import Ledger
 from forgetflow.store import Store
 from forgetflow.training import environment
-from forgetflow.training.ensemble import Ensemble, export_weights
+from forgetflow.training.ensemble import Constituent, Ensemble, ModelCard, read_card
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Mask, Workspace
 from forgetflow.unlearning import method_named
@@ -66,15 +65,26 @@ def verify_generation(project: Project, generation: str) -> Verdict:
     """
     entries = len(Ledger(project).verify())
     space = Workspace.open(project)
-    card = Ensemble.load(project.model(generation)).card
+    card = read_card(project.model(generation))
+    same_environment = environment.fingerprint(space.recipe.device) == card.environment
+    if not same_environment:
+        raise VerdictError(
+            f"{generation} was trained in another numeric environment: verify it there, "
+            "or run `dvc repro --force` to build it here"
+        )
     if generation == ORIGINAL:
         keep = space.everything
+        expected = space.card(ORIGINAL, list(card.constituents), keep)
     else:
         deletion = Deletion.open(project, generation, space)
-        keep = deletion.retain
-        method = method_named(card.method)
-        check_integrity(deletion.view(method), method, card)
-    same_environment = environment.fingerprint(space.recipe.device) == card.environment
+        keep, method = deletion.retain, method_named(card.method)
+        view = deletion.view(method)
+        check_integrity(view, method, card)
+        keys = {job.shard: job.key for job in method.jobs(view)}
+        receipts = {s: found for s, key in keys.items() if (found := space.store.receipt(key))}
+        expected = deletion.card(method, receipts)
+    _refuse_other_facts(card, expected)
+    Ensemble.load(project.model(generation))
     verdict = Verdict(
         generation=generation,
         guarantee=card.guarantee,
@@ -86,27 +96,40 @@ def verify_generation(project: Project, generation: str) -> Verdict:
     )
     if card.guarantee != Guarantee.EXACT:
         return verdict
-    if not same_environment:
-        raise VerdictError(
-            f"{generation} was trained in another numeric environment: verify it there, "
-            "or run `dvc repro --force` to build it here"
-        )
     rebuilt = _rebuild(space, keep)
-    published = {member.shard: member.weights for member in card.constituents}
+    published = {member.shard: member for member in card.constituents}
     different = {
         shard
         for shard in rebuilt.keys() | published.keys()
-        if rebuilt.get(shard) != published.get(shard)
+        if not _same(rebuilt.get(shard), published.get(shard), weights_only=generation != ORIGINAL)
     }
     return replace(verdict, compared=len(rebuilt), different=tuple(sorted(different)))
 
 
-def _rebuild(space: Workspace, keep: Mask) -> dict[int, str]:
-    """Train every constituent from nothing; returns shard -> digest of its weights file."""
+def _refuse_other_facts(card: ModelCard, expected: ModelCard) -> None:
+    names = [f.name for f in fields(card) if getattr(card, f.name) != getattr(expected, f.name)]
+    if names:
+        raise VerdictError(
+            f"{card.generation}: model.json says something else than records, requests and store "
+            f"({', '.join(names)}): restore it with `dvc checkout`"
+        )
+
+
+def _same(
+    rebuilt: Constituent | None, published: Constituent | None, *, weights_only: bool
+) -> bool:
+    """Compare bytes and, for the original, keys; a method may have keys of its own."""
+    if rebuilt is None or published is None:
+        return rebuilt is published
+    return rebuilt.weights == published.weights if weights_only else rebuilt == published
+
+
+def _rebuild(space: Workspace, keep: Mask) -> dict[int, Constituent]:
+    """Train every constituent from nothing; returns them by shard."""
     with tempfile.TemporaryDirectory(prefix="forgetflow-verify-") as folder:
-        store = Store(Path(folder))
+        empty = replace(space, store=Store(Path(folder)))
         found = {}
         for shard in space.occupied(keep):
-            receipt, _ = train_chain(store, space.chain(shard, keep), space.recipe)
-            found[shard] = bytes_digest(export_weights(store, receipt.key))
+            receipt, _ = train_chain(empty.store, empty.chain(shard, keep), empty.recipe)
+            found[shard] = empty.constituent(shard, receipt, keep)
         return found
