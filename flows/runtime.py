@@ -12,6 +12,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from contextlib import suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -21,6 +22,8 @@ from forgetflow.project import Project
 
 START_SECONDS = 120
 """How long a server may take; the very first start migrates a database."""
+
+STOP_SECONDS = 5
 
 
 def configure() -> None:
@@ -83,11 +86,7 @@ def stop_server(project: Project) -> bool:
         return False
     running = _alive(known["pid"])
     if running:
-        os.killpg(known["pid"], signal.SIGTERM)
-        for _ in range(100):
-            if not _alive(known["pid"]):
-                break
-            time.sleep(0.1)
+        _end(known["pid"])
     _server_file(project).unlink(missing_ok=True)
     return running
 
@@ -120,6 +119,16 @@ def _start(project: Project) -> str:
     return url
 
 
+def _end(pid: int) -> None:
+    """End a server politely and, when that takes too long, at once."""
+    os.killpg(pid, signal.SIGTERM)
+    deadline = time.monotonic() + STOP_SECONDS
+    while _alive(pid):
+        if time.monotonic() > deadline:
+            os.killpg(pid, signal.SIGKILL)
+        time.sleep(0.05)
+
+
 def _server_file(project: Project) -> Path:
     return prefect_home(project) / "server.json"
 
@@ -133,6 +142,8 @@ def _answers(url: str) -> bool:
 
 
 def _alive(pid: int) -> bool:
+    with suppress(ChildProcessError):  # a child of ours must be reaped before it is gone
+        os.waitpid(pid, os.WNOHANG)
     try:
         os.kill(pid, 0)
     except (ProcessLookupError, PermissionError):

@@ -194,7 +194,7 @@ class TestKilled:
         project = new_project("killed")
         project.dvc("repro", "--quiet")
         project.cli("request", "add", "--subject", "writer-007", "--id", "one-person")
-        for pause in (0.5, 3.0, 5.0, 7.0):
+        for pause in (1.0, 4.0, 7.0):
             process = project.start("forget")
             time.sleep(pause)
             os.killpg(process.pid, signal.SIGKILL)
