@@ -57,15 +57,22 @@ def ensure_server(project: Project) -> str:
     Raises:
         ForgetflowError: the server did not answer in time; the message names its log.
     """
-    given = os.environ.get("PREFECT_API_URL")
-    if given and _answers(given):
-        return given
+    url = answering_server(project)
+    if url:
+        os.environ["PREFECT_API_URL"] = url
+        return url
     home = prefect_home(project)
     home.mkdir(parents=True, exist_ok=True)
     with FileLock(home / "server.lock"):
         url = running_server(project) or _start(project)
     os.environ["PREFECT_API_URL"] = url
     return url
+
+
+def answering_server(project: Project) -> str | None:
+    """Return the address of the server to use, if it answers: PREFECT_API_URL, or our own."""
+    given = os.environ.get("PREFECT_API_URL")
+    return given if given and _answers(given) else running_server(project)
 
 
 def running_server(project: Project) -> str | None:

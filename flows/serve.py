@@ -1,15 +1,15 @@
 """The deletion flow as a deployment: started by hand, on a schedule, or by an event.
 
 Run `python -m flows.serve` and leave it running. Sealing a batch emits the event
-`deletion.batch.sealed` for the resource `deletion-batch.<batch>`; its payload is the batch id
-and the manifest's digest, no personal data. Events that come together may be delivered as one,
-so the triggered flow looks for waiting batches itself instead of trusting the payload.
+`deletion.batch.sealed` for the resource `deletion-batch.<batch>`. Events that come together may
+be delivered as one, so the triggered flow looks for waiting batches itself instead of trusting
+the payload.
 """
 
+from flows.events import SEALED
 from flows.runtime import ensure_server
 from forgetflow.project import Project
 
-EVENT = "deletion.batch.sealed"
 DEPLOYMENT = "on-sealed-batch"
 
 
@@ -27,22 +27,11 @@ def serve() -> None:
         triggers=[
             DeploymentEventTrigger(
                 name="a deletion batch was sealed",
-                expect={EVENT},
+                expect={SEALED},
                 match={"prefect.resource.id": "deletion-batch.*"},
             )
         ],
         limit=1,
-    )
-
-
-def announce(batch: str, manifest: str) -> None:
-    """Emit the event that a batch is sealed; the project's server must be running."""
-    from prefect.events import emit_event
-
-    emit_event(
-        event=EVENT,
-        resource={"prefect.resource.id": f"deletion-batch.{batch}"},
-        payload={"batch": batch, "manifest": manifest},
     )
 
 

@@ -25,7 +25,16 @@ def data_folder() -> Path:
 
 
 REPOSITORY = Path(__file__).parents[1]
-COPIED = ("src", "flows", "tools", "dvc.yaml", "params.yaml", ".dvc/config", ".dvc/.gitignore", ".dvcignore")
+COPIED = (
+    "src",
+    "flows",
+    "tools",
+    "dvc.yaml",
+    "params.yaml",
+    ".dvc/config",
+    ".dvc/.gitignore",
+    ".dvcignore",
+)
 SMALL = {"partition.shards": 4, "partition.slices": 3, "train.epochs": 8}
 
 
@@ -61,8 +70,11 @@ class ProjectFolder:
         return self._checked(self.run("git", *arguments))
 
     def start(self, *arguments: str) -> subprocess.Popen[bytes]:
+        return self.start_module("forgetflow", *arguments)
+
+    def start_module(self, module: str, *arguments: str) -> subprocess.Popen[bytes]:
         return subprocess.Popen(
-            [sys.executable, "-m", "forgetflow", *arguments],
+            [sys.executable, "-m", module, *arguments],
             cwd=self.root,
             env=self.environment,
             stdin=subprocess.DEVNULL,
@@ -122,7 +134,6 @@ def new_project(
                 shutil.copytree(source, target, ignore=shutil.ignore_patterns("__pycache__"))
             else:
                 shutil.copy(source, target)
-        shutil.copy(REPOSITORY / ".gitignore", root)
         (root / "data" / "forget").mkdir(parents=True)
         (root / "data" / "forget" / "batches.yaml").write_text("batches: {}\n")
         params = yaml.safe_load((root / "params.yaml").read_text())

@@ -209,6 +209,34 @@ class TestKilled:
         assert [v["generation"] for v in tree["versions"]] == ["original", "b1"]
 
 
+class TestEventTrigger:
+    def test_sealing_starts_the_served_flow(self, new_project, prefect_home):
+        project = new_project("served")
+        project.dvc("repro", "--quiet")
+        server = project.start_module("flows.serve")
+        try:
+            wait_for(lambda: "on-sealed-batch" in deployments(prefect_home))
+            project.cli("request", "add", "--subject", "writer-007", "--id", "one-person")
+            project.cli("seal")
+            wait_for(lambda: "published" in project.cli("request", "list"))
+            wait_for(lambda: "up to date" in project.dvc("status"))
+        finally:
+            os.killpg(server.pid, signal.SIGTERM)
+            server.wait()
+
+
+def deployments(prefect_home: Path) -> list[str]:
+    with sqlite3.connect(prefect_home / "prefect.db") as database:
+        return [row[0] for row in database.execute("select name from deployment")]
+
+
+def wait_for(condition, seconds: float = 180) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "it did not happen in time"
+        time.sleep(1)
+
+
 class TestGate:
     def test_a_failed_gate_registers_but_does_not_publish(self, new_project):
         project = new_project("gate", {"gate.min_test_accuracy": 0.999})

@@ -208,7 +208,8 @@ def seal(method: Method = None, as_json: Json = False) -> None:
 
     Example: forgetflow seal
     """
-    from flows.runtime import running_server
+    from flows.events import announce
+    from flows.runtime import answering_server
     from forgetflow.versioning import seal_and_track
 
     if method:
@@ -219,10 +220,13 @@ def seal(method: Method = None, as_json: Json = False) -> None:
     result = seal_and_track(project, method)
     for name, why in result.inbox.refused.items():
         note(f"inbox/{name} was left where it is: {why}")
-    if result.manifest and running_server(project):
-        from flows.serve import announce
-
-        announce(result.manifest.batch, result.manifest.digest)
+    server = answering_server(project)
+    if (
+        result.manifest
+        and server
+        and not announce(server, result.manifest.batch, result.manifest.digest)
+    ):
+        note("the Prefect server did not take the event: start the flow with `forgetflow forget`")
     emit(result.facts(), as_json, lambda: texts.sealed(result))
 
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.csv
-import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from forgetflow.errors import InputError
+from forgetflow.parquet import read_parquet
 from forgetflow.project import Project
 from forgetflow.records.schema import ColumnFeatures, RecordSchema
 from forgetflow.training.ensemble import Ensemble, ModelCard
@@ -72,7 +72,7 @@ def read_inputs(file: Path, card: ModelCard) -> NDArray[np.float32]:
     try:
         if file.suffix in (".npy", ".npz"):
             return _shaped(_array(file), card, file)
-        table = pa.csv.read_csv(file) if file.suffix == ".csv" else pq.read_table(file)
+        table = _read_csv(file) if file.suffix == ".csv" else read_parquet(file)
     except (ValueError, OSError, pa.ArrowException) as error:
         raise InputError(f"{file} cannot be read: {error}") from None
     schema = RecordSchema.from_json(
@@ -90,6 +90,10 @@ def read_inputs(file: Path, card: ModelCard) -> NDArray[np.float32]:
     if "features" in table.column_names:
         return schema.inputs(table)
     return _shaped(np.column_stack([column.to_numpy() for column in table.columns]), card, file)
+
+
+def _read_csv(file: Path) -> pa.Table:
+    return pa.csv.read_csv(file, read_options=pa.csv.ReadOptions(use_threads=False))
 
 
 def _array(file: Path) -> NDArray[Any]:

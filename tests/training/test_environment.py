@@ -36,7 +36,7 @@ def expected(many, make_space, state_bytes):
 
 def test_activating_makes_this_process_deterministic():
     torch.set_num_threads(2)
-    torch.use_deterministic_algorithms(False)
+    torch.set_deterministic_debug_mode("default")
     torch.backends.cudnn.benchmark = True
     device = environment.activate("cpu")
     assert device == torch.device("cpu")

@@ -230,6 +230,7 @@ def test_recovery_points_follow_the_clock(records, make_space, monkeypatch):
 SCRIPT = """
 import sys, time
 from pathlib import Path
+from forgetflow.project import Project
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Workspace
 

@@ -244,6 +244,32 @@ def make_folder(
     return make
 
 
+@pytest.fixture(scope="session")
+def copy_folder(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Folder], Folder]:
+    """Return a maker of copies of a project folder, file times included."""
+
+    def copy(folder: Folder) -> Folder:
+        root = tmp_path_factory.mktemp("copy") / "project"
+        shutil.copytree(folder.project.root, root)
+        return Folder(Project(root))
+
+    return copy
+
+
+@pytest.fixture(scope="session")
+def built_folder(make_folder: Callable[..., Folder], records: RecordSet) -> Folder:
+    """A project whose original model is built; to be copied, not changed."""
+    folder = make_folder(records)
+    folder.build()
+    return folder
+
+
+@pytest.fixture
+def folder(copy_folder: Callable[[Folder], Folder], built_folder: Folder) -> Folder:
+    """A project whose original model is built."""
+    return copy_folder(built_folder)
+
+
 @pytest.fixture
 def count_samples(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows by the size of every mini-batch that is learned."""

@@ -25,13 +25,6 @@ FIRST = ({"record": "r0005"}, {"subject": "s0010"}, {"subject": "s0011"})
 SECOND = ({"where": "label == 'c' and subject_id < 's0006'"}, {"record": "r0059"})
 
 
-@pytest.fixture
-def folder(make_folder, records):
-    folder = make_folder(records)
-    folder.build()
-    return folder
-
-
 def without(folder, make_folder, records, batch):
     """Return a project whose data source never had what a batch and its parents forget."""
     gone = forgotten_ids(folder.project, batch)

@@ -138,9 +138,9 @@ def test_deleted_is_never_there(original, lab, mask_of, choose):
 
 
 @pytest.mark.parametrize("choose", DELETIONS.values(), ids=DELETIONS.keys())
-def test_only_what_learned_from_it_is_touched(original, lab, mask_of, choose):
+def test_only_what_learned_from_it_is_touched(usual, lab, mask_of, choose):
     """T2: other shards and earlier slices stay as files; new files are the announced ones."""
-    space, parent = original
+    space, parent = usual
     space = lab.copy(space)
     forget = choose(space, mask_of)
     view = lab.view(space, parent, forget)

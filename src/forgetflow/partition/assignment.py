@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from forgetflow.errors import InputError, VerdictError
 from forgetflow.keys import canonical_order
+from forgetflow.parquet import read_parquet
 from forgetflow.records.record_set import RecordSet
 
 
@@ -83,13 +84,11 @@ def read_assignment(records: RecordSet, path: Path) -> Assignment:
         VerdictError: the file places other records than the ones given.
     """
     try:
-        table = pq.read_table(path)
+        table = read_parquet(path)
     except FileNotFoundError:
         raise InputError(f"no partition at {path}: run `dvc repro partition` first") from None
     except (pa.ArrowException, OSError):
-        raise InputError(
-            f"{path} is damaged: run `dvc repro partition` again"
-        ) from None
+        raise InputError(f"{path} is damaged: run `dvc repro partition` again") from None
     if table["record_id"].to_pylist() != records.record_ids:
         raise VerdictError(
             f"{path} places other records than data/train holds: run `dvc repro partition`"

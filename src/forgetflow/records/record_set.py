@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from forgetflow.errors import InputError, VerdictError
 from forgetflow.keys import Digests, keyed_hash, set_digest
+from forgetflow.parquet import read_parquet
 from forgetflow.records.schema import RecordSchema
 
 
@@ -202,7 +203,7 @@ def read_record_set(folder: Path) -> RecordSet:
     tables = []
     for path in paths:
         try:
-            tables.append(pq.read_table(path))
+            tables.append(read_parquet(path))
         except (pa.ArrowInvalid, OSError) as error:
             raise InputError(f"{path} cannot be read as Parquet: {error}") from None
     try:

@@ -18,9 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from forgetflow.errors import InputError
+from forgetflow.parquet import read_parquet
 from forgetflow.records.schema import RecordSchema
 from forgetflow.requests.request import Request, make_request
 from forgetflow.requests.selectors import check_selector
@@ -150,7 +150,7 @@ def _read_csv(path: Path) -> Iterator[Row]:
 
 
 def _read_parquet(path: Path) -> Iterator[Row]:
-    yield from enumerate(pq.read_table(path).to_pylist(), 1)
+    yield from enumerate(read_parquet(path).to_pylist(), 1)
 
 
 def _loads(text: str, where: str) -> Any:

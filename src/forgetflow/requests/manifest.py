@@ -28,6 +28,7 @@ import pyarrow.parquet as pq
 from forgetflow.atomic import write_atomically
 from forgetflow.errors import VerdictError
 from forgetflow.keys import Digests, canonical_json, digest_of
+from forgetflow.parquet import read_parquet
 from forgetflow.project import Project
 from forgetflow.requests.times import to_text, to_utc
 
@@ -135,7 +136,7 @@ def read_manifest(path: Path, expected_digest: str | None = None) -> Manifest:
         VerdictError: the file is missing, renamed, unreadable, altered, or not the expected one.
     """
     try:
-        table = pq.read_table(io.BytesIO(path.read_bytes()))
+        table = read_parquet(io.BytesIO(path.read_bytes()))
         facts = json.loads((table.schema.metadata or {})[_METADATA_KEY])
         manifest = _parse(table, facts)
         genuine = facts == manifest.facts | {"digest": manifest.digest}

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from forgetflow.config import DataSettings
 from forgetflow.errors import InputError
+from forgetflow.parquet import read_parquet
 from forgetflow.records.sources.files import source_path, train_and_test_files
 from forgetflow.records.sources.imported import Imported
 from forgetflow.records.sources.raw import RawRecords, to_imported
@@ -29,8 +29,7 @@ def read(settings: DataSettings) -> Imported:
 
 def _side(path: Path, settings: DataSettings, prefix: str) -> RawRecords:
     try:
-        with pq.ParquetFile(path) as file:
-            table = file.read()
+        table = read_parquet(path)
     except (pa.ArrowException, OSError):
         raise InputError(
             f"{path} cannot be read as Parquet: write it again, or check data.path"
