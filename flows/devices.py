@@ -4,25 +4,31 @@ A slot is held twice. The OS lock is the guard on this machine and is freed by t
 process is killed. The Prefect concurrency limit `gpu` is what people see and what other machines
 respect; a killed process keeps its lease for up to a minute there, so leases that no OS lock
 backs are cleared when a flow starts.
+
+The limit is spoken to over HTTP directly: inside a flow, Prefect's own client answers a busy
+moment of the server by waiting about two seconds, longer than a small shard trains.
 """
 
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from uuid import UUID
+from typing import Any
 
 import httpx
 import torch
 from filelock import FileLock, Timeout
-from prefect.client.orchestration import SyncPrefectClient, get_client
+from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
+from prefect.settings import PREFECT_API_URL, get_current_settings
 
 from forgetflow.project import Project
 
 LIMIT = "gpu"
 LEASE_SECONDS = 60.0
 POLL_SECONDS = 0.05
+BROKEN_CONNECTIONS = 5
+BUSY = {httpx.codes.LOCKED, httpx.codes.SERVICE_UNAVAILABLE}
 
 
 def slots(project: Project) -> int:
@@ -48,18 +54,32 @@ def open_slots(project: Project) -> None:
 
 @contextmanager
 def device_slot(project: Project) -> Iterator[int]:
-    """Hold one computing slot; yields its number. Waits until one is free."""
-    with _os_slot(project) as number, get_client(sync_client=True) as client:
-        lease = _acquire(client)
+    """Hold one computing slot; yields its number. Waits until one is free.
+
+    Raises:
+        httpx.HTTPStatusError: the limit does not exist (`open_slots` makes it) or is refused.
+    """
+    with _os_slot(project) as number, _api() as api:
+        lease = _post(
+            api,
+            "/v2/concurrency_limits/increment-with-lease",
+            {"names": [LIMIT], "slots": 1, "lease_duration": LEASE_SECONDS},
+        ).json()
+        if not lease["limits"]:
+            raise RuntimeError(f"there is no concurrency limit '{LIMIT}': open_slots makes it")
         done = threading.Event()
-        renewal = threading.Thread(target=_renew, args=(client, lease, done), daemon=True)
+        renewal = threading.Thread(target=_renew, args=(api, lease["lease_id"], done), daemon=True)
         renewal.start()
         try:
             yield number
         finally:
             done.set()
             renewal.join()
-            client.release_concurrency_slots_with_lease(lease)
+            _post(
+                api,
+                "/v2/concurrency_limits/decrement-with-lease",
+                {"lease_id": lease["lease_id"]},
+            )
 
 
 @contextmanager
@@ -79,23 +99,47 @@ def _os_slot(project: Project) -> Iterator[int]:
         time.sleep(POLL_SECONDS)
 
 
-def _acquire(client: SyncPrefectClient) -> UUID:
+def _api() -> httpx.Client:
+    settings = get_current_settings().api
+    headers = {}
+    if settings.key:
+        headers["Authorization"] = f"Bearer {settings.key.get_secret_value()}"
+    auth = None
+    if settings.auth_string:
+        user, _, password = settings.auth_string.get_secret_value().partition(":")
+        auth = (user, password)
+    url = PREFECT_API_URL.value() or ""
+    # Loading certificates takes longer than asking for a slot, and loopback has none.
+    secure = url.startswith("https")
+    return httpx.Client(base_url=url, headers=headers, auth=auth, verify=secure)
+
+
+def _post(api: httpx.Client, path: str, body: dict[str, Any]) -> httpx.Response:
+    """Send a request, again while another machine holds the slot or the server is busy.
+
+    A server closes connections that were idle while we computed; that is tried anew, a few times.
+    """
+    broken = 0
     while True:
         try:
-            reply = client.increment_concurrency_slots_with_lease(
-                names=[LIMIT], slots=1, mode="concurrency", lease_duration=LEASE_SECONDS
-            )
-        except httpx.HTTPStatusError as error:
-            if error.response.status_code != httpx.codes.LOCKED:
+            reply = api.post(path, json=body)
+        except httpx.TransportError:
+            broken += 1
+            if broken > BROKEN_CONNECTIONS:
                 raise
-            time.sleep(POLL_SECONDS)  # another machine holds it
-            continue
-        return UUID(str(reply.json()["lease_id"]))
+        else:
+            if reply.status_code not in BUSY:
+                return reply.raise_for_status()
+        time.sleep(POLL_SECONDS)
 
 
-def _renew(client: SyncPrefectClient, lease: UUID, done: threading.Event) -> None:
+def _renew(api: httpx.Client, lease: str, done: threading.Event) -> None:
     while not done.wait(LEASE_SECONDS / 3):
-        client.renew_concurrency_lease(lease_id=lease, lease_duration=LEASE_SECONDS)
+        _post(
+            api,
+            f"/v2/concurrency_limits/leases/{lease}/renew",
+            {"lease_duration": LEASE_SECONDS},
+        )
 
 
 def _lock(project: Project, number: int) -> FileLock:

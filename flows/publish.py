@@ -63,7 +63,7 @@ def register(project: Project, generation: str) -> int:
             deletion=deletion,
             gate="not checked" if verdict is None else "passed" if verdict.passed else "failed",
             state=_state(project, generation),
-            cost=_numbers(evaluation.metrics.get("cost", {}).get("unlearned", {})),
+            cost=_numbers(evaluation.metrics.get("cost", {})),
         ),
     )
 
@@ -73,7 +73,7 @@ def _headline(evaluation: Evaluation, card: ModelCard) -> dict[str, float]:
     own = ORIGINAL if card.generation == ORIGINAL else "unlearned"
     accuracy = evaluation.figure(f"accuracy.{own}.test")
     named = {} if accuracy is None else {"test_accuracy": float(accuracy)}
-    return named | _numbers(evaluation.metrics)
+    return named | _numbers({k: v for k, v in evaluation.metrics.items() if k != "cost"})
 
 
 def _numbers(tree: Mapping[str, Any], prefix: str = "") -> dict[str, float]:

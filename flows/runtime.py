@@ -100,22 +100,24 @@ def stop_server(project: Project) -> bool:
 
 def _start(project: Project) -> str:
     port = project.settings.run.prefect_port or _free_port()
+    url = f"http://127.0.0.1:{port}/api"
+    environment = {
+        "PREFECT_HOME": str(prefect_home(project)),
+        "PREFECT_SERVER_API_HOST": "127.0.0.1",
+        "PREFECT_SERVER_API_PORT": str(port),
+        "PREFECT_SERVER_UI_API_URL": url,  # where the UI's pages look for the API
+    }
     log = prefect_home(project) / "server.log"
     with log.open("ab") as output:
         process = subprocess.Popen(
-            [sys.executable, "-m", "prefect", "server", "start", f"--port={port}"],
+            [sys.executable, "-m", "prefect", "server", "start"],
             cwd=project.root,
-            env={
-                **os.environ,
-                "PREFECT_HOME": str(prefect_home(project)),
-                "PREFECT_SERVER_API_HOST": "127.0.0.1",
-            },
+            env=os.environ | environment,
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=output,
             start_new_session=True,
         )
-    url = f"http://127.0.0.1:{port}/api"
     deadline = time.monotonic() + START_SECONDS
     while not _answers(url):
         if process.poll() is not None or time.monotonic() > deadline:

@@ -12,7 +12,7 @@ from forgetflow.errors import InputError
 from forgetflow.parquet import read_parquet
 from forgetflow.project import Project
 from forgetflow.records.schema import ColumnFeatures, RecordSchema
-from forgetflow.training.ensemble import Ensemble, ModelCard
+from forgetflow.training.ensemble import Ensemble, ModelCard, card_digest, read_card
 
 
 def predict_file(project: Project, file: Path, model: str) -> list[dict[str, Any]]:
@@ -54,6 +54,11 @@ def resolve(project: Project, model: str) -> str:
     tree = read_tree(project)
     for version in tree.versions:
         if model in version.aliases:
+            if card_digest(read_card(project.model(version.generation))) != version.card:
+                raise InputError(
+                    f"models/{version.generation} is no longer the model that '{model}' names: "
+                    "run `dvc repro`, or load it from MLflow"
+                )
             return version.generation
     known = sorted({alias for version in tree.versions for alias in version.aliases})
     raise InputError(

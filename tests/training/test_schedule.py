@@ -36,6 +36,7 @@ def epoch(of, number):
 # The budget
 
 
+@settings(deadline=None)
 @given(some_sizes, some_epochs, some_batch)
 def test_the_budget_is_met_within_half_a_step_at_every_slice(sizes, epochs, batch):
     steps = slice_steps(sizes, epochs, batch)
@@ -46,6 +47,7 @@ def test_the_budget_is_met_within_half_a_step_at_every_slice(sizes, epochs, batc
     assert np.abs(np.cumsum(steps) - exact).max() <= 0.5 + 1e-9
 
 
+@settings(deadline=None)
 @given(st.integers(1, 70), st.integers(1, 6), some_epochs, some_batch)
 def test_equal_slices_cost_the_epochs_of_a_run_without_slicing(slices, full, epochs, batch):
     """Eq. 1: sum_i e_i i/R = e', here with whole mini-batches per slice."""
@@ -55,6 +57,7 @@ def test_equal_slices_cost_the_epochs_of_a_run_without_slicing(slices, full, epo
     assert abs(realised - epochs) <= 1 / (slices * full) + 1e-9, "one step of the whole shard"
 
 
+@settings(deadline=None)
 @example([4, 4, 0, 0], 1.25, 4)
 @given(some_sizes, some_epochs, some_batch)
 def test_no_slice_is_passed_over(sizes, epochs, batch):
@@ -75,11 +78,13 @@ def test_many_slices_of_few_epochs_leave_none_empty(batch):
     assert sum(rounded_epochs) != pytest.approx(2 * 20 / 65 * 64, rel=0.05), "why steps, not epochs"
 
 
+@settings(deadline=None)
 @given(st.integers(0, 500), st.integers(1, 40), some_batch)
 def test_one_slice_is_plain_epochs(size, epochs, batch):
     assert slice_steps([size], epochs, batch) == [epochs * ceil(size / batch)]
 
 
+@settings(deadline=None)
 @given(some_sizes, some_epochs, some_batch, st.data())
 def test_a_later_slice_never_changes_the_budget_of_an_earlier_one(sizes, epochs, batch, data):
     """Else the states before a restart slice would not be those of a build from scratch."""
@@ -101,7 +106,7 @@ def test_an_emptied_slice_keeps_its_steps():
 # What the steps cost
 
 
-@settings(max_examples=60)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(0, 40), some_batch, st.integers(0, 60))
 def test_samples_are_those_of_the_batches(records, batch, steps):
     visited = batches(records, batch).iterate(0, steps) if records else ()
@@ -114,6 +119,7 @@ def counted(sizes, epochs, batch, first):
     return sum(samples_in(int(unions[i]), batch, steps[i]) for i in range(first, len(sizes)))
 
 
+@settings(deadline=None)
 @given(some_sizes, some_epochs, some_batch, st.data())
 def test_a_restart_costs_the_exact_budget(sizes, epochs, batch, data):
     first = data.draw(st.integers(0, len(sizes) - 1))
@@ -123,6 +129,7 @@ def test_a_restart_costs_the_exact_budget(sizes, epochs, batch, data):
     assert difference <= 2 * batch * (len(sizes) - first)
 
 
+@settings(deadline=None)
 @given(st.integers(1, 12), st.integers(1, 6), some_epochs, some_batch)
 def test_whole_batches_cost_the_exact_budget_within_one_step(slices, full, epochs, batch):
     sizes = [full * batch] * slices
@@ -164,6 +171,7 @@ def test_every_record_is_visited_once_an_epoch():
             assert sorted(epoch(of, number)) == list(range(count))
 
 
+@settings(deadline=None)
 @given(st.integers(1, 30), st.integers(1, 8), st.integers(0, 40), st.integers(0, 40))
 def test_starting_in_the_middle_is_the_tail_of_running_through(count, size, first, more):
     of = batches(count, size)
@@ -188,7 +196,7 @@ def test_the_order_is_the_published_one():
         assert epoch(of, number) == sorted(range(40), key=lambda i: mix(heads[i] ^ seed))
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.booleans(), min_size=23, max_size=23))
 def test_removing_records_keeps_the_order_of_the_others(kept):
     everyone = batches()
