@@ -12,7 +12,7 @@ moment of the server by waiting about two seconds, longer than a small shard tra
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import httpx
@@ -22,6 +22,7 @@ from prefect.client.orchestration import get_client
 from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.settings import PREFECT_API_URL, get_current_settings
 
+from flows.runtime import running_server
 from forgetflow.project import Project
 
 LIMIT = "gpu"
@@ -33,10 +34,11 @@ BUSY = {httpx.codes.LOCKED, httpx.codes.SERVICE_UNAVAILABLE}
 
 def slots(project: Project) -> int:
     """Return how many computing tasks may run at once: one per GPU, else `run.workers`."""
-    run = project.settings.run
-    if run.device != "cpu" and torch.cuda.is_available():
-        return torch.cuda.device_count()
-    return run.workers
+    return torch.cuda.device_count() if _uses_gpu(project) else project.settings.run.workers
+
+
+def _uses_gpu(project: Project) -> bool:
+    return project.settings.run.device != "cpu" and torch.cuda.is_available()
 
 
 def open_slots(project: Project) -> None:
@@ -44,6 +46,8 @@ def open_slots(project: Project) -> None:
     count = slots(project)
     with get_client(sync_client=True) as client, ExitStack() as held:
         client.upsert_global_concurrency_limit_by_name(LIMIT, count)
+        if PREFECT_API_URL.value() != running_server(project):
+            return  # a server shared with others: their leases are not ours to clear
         try:
             for number in range(count):
                 held.enter_context(_lock(project, number).acquire(timeout=0))
@@ -54,7 +58,7 @@ def open_slots(project: Project) -> None:
 
 @contextmanager
 def device_slot(project: Project) -> Iterator[int]:
-    """Hold one computing slot; yields its number. Waits until one is free.
+    """Hold one computing slot, on GPUs that card; yields its number. Waits until one is free.
 
     Raises:
         httpx.HTTPStatusError: the limit does not exist (`open_slots` makes it) or is refused.
@@ -71,7 +75,8 @@ def device_slot(project: Project) -> Iterator[int]:
         renewal = threading.Thread(target=_renew, args=(api, lease["lease_id"], done), daemon=True)
         renewal.start()
         try:
-            yield number
+            with torch.cuda.device(number) if _uses_gpu(project) else nullcontext():
+                yield number
         finally:
             done.set()
             renewal.join()

@@ -47,17 +47,17 @@ def unlearn(batch: str, method: str) -> str:
 
 @flow(name="deletion")
 def deletion(batch: str | None = None, method: str | None = None) -> dict[str, Any]:
-    """Process one batch or, without a name, everything that waits.
+    """Process one batch and those after it or, without a name, everything that waits.
 
     Without a name the inbox is taken in, open requests are sealed, and every batch that is not
     published yet is processed in order: events may be coalesced, so the flow looks for itself.
     Two deletion flows in one project run one after the other.
 
     Returns:
-        Batch id -> the gate's verdict.
+        Batch id -> the gate's verdict; empty when nothing waits.
 
     Raises:
-        InputError: there is no such batch, or nothing waits.
+        InputError: there is no such batch or method.
     """
     project = Project.find()
     if method:
@@ -66,20 +66,16 @@ def deletion(batch: str | None = None, method: str | None = None) -> dict[str, A
     with FileLock(project.state / "deletion.lock"):
         if batch is None:
             seal_and_track(project, method)
-        batches = [batch] if batch else waiting(project)
-        if not batches:
-            raise InputError(
-                "nothing to forget: every batch is published and no open request can be sealed; "
-                "see `forgetflow request list`"
-            )
+        batches = from_batch(project, batch) if batch else waiting(project)
         verdicts = {}
         for name in batches:
-            if method:
+            if method and name == (batch or name):
                 set_method(project, name, method)
             unlearn(name, read_batches(project)[name].method)
             verdicts[name] = evaluate(name)
-        report()
-        if has_dvc(project):
+        if batches:
+            report()
+        if batches and has_dvc(project):
             stages = [f"{stage}@{name}" for name in batches for stage in ("forget", "evaluate")]
             tell_dvc(stages)
         return verdicts
@@ -89,6 +85,14 @@ def deletion(batch: str | None = None, method: str | None = None) -> dict[str, A
 def tell_dvc(stages: list[str]) -> None:
     """Tell DVC that these stages and the report are done; the same functions have just run."""
     commit_stages(Project.find(), *stages, "report")
+
+
+def from_batch(project: Project, batch: str) -> list[str]:
+    """Return a batch and all after it: their models come from its model."""
+    batches = list(read_batches(project))
+    if batch not in batches:
+        raise InputError(f"no batch '{batch}'; sealed batches: {', '.join(batches) or 'none yet'}")
+    return batches[batches.index(batch) :]
 
 
 def waiting(project: Project) -> list[str]:

@@ -57,12 +57,12 @@ def ensure_server(project: Project) -> str:
     Raises:
         ForgetflowError: the server did not answer in time; the message names its log.
     """
+    home = prefect_home(project)
+    home.mkdir(parents=True, exist_ok=True)
     url = answering_server(project)
     if url:
         os.environ["PREFECT_API_URL"] = url
         return url
-    home = prefect_home(project)
-    home.mkdir(parents=True, exist_ok=True)
     with FileLock(home / "server.lock"):
         url = running_server(project) or _start(project)
     os.environ["PREFECT_API_URL"] = url

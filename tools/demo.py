@@ -25,7 +25,7 @@ def main() -> int:
     mark_demo(project)
 
     say("1. Build the original model: ten isolated shards, four checkpoints each.")
-    run("dvc", "repro", "--quiet")
+    run("dvc", "repro")
     if "b1" not in read_batches(project):
         say("2. A person asks to be forgotten. What will it cost, and by when?")
         run("forgetflow", "request", "add", *PERSON)

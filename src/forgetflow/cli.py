@@ -218,8 +218,6 @@ def seal(method: Method = None, as_json: Json = False) -> None:
         method_named(method)
     project = Project.find()
     result = seal_and_track(project, method)
-    for name, why in result.inbox.refused.items():
-        note(f"inbox/{name} was left where it is: {why}")
     server = answering_server(project)
     if (
         result.manifest
@@ -227,7 +225,7 @@ def seal(method: Method = None, as_json: Json = False) -> None:
         and not announce(server, result.manifest.batch, result.manifest.digest)
     ):
         note("the Prefect server did not take the event: start the flow with `forgetflow forget`")
-    emit(result.facts(), as_json, lambda: texts.sealed(result))
+    emit(result.to_json(), as_json, lambda: texts.sealed(result))
 
 
 @app.command()
@@ -261,6 +259,7 @@ def forget(batch: Batch = None, method: Method = None, as_json: Json = False) ->
     from forgetflow.requests.batches import batch_manifest
     from forgetflow.training.ensemble import read_card
     from forgetflow.unlearning import method_named
+    from forgetflow.versioning import seal_and_track
 
     project = Project.find()
     if method:
@@ -268,9 +267,14 @@ def forget(batch: Batch = None, method: Method = None, as_json: Json = False) ->
     if batch:
         batch_manifest(project, batch)
     read_card(project.model("original"))
+    if batch is None:
+        note(texts.outcomes(seal_and_track(project, method)))
     ensure_server(project)
-    from flows.forget import deletion
+    from flows.forget import deletion, waiting
 
+    if batch is None and not waiting(project):
+        emit({}, as_json, lambda: "nothing to forget: every batch is published")
+        return
     verdicts = deletion(batch=batch, method=method)
     results = {name: _generation(project, name) for name in verdicts}
     emit(results, as_json, lambda: "\n\n".join(map(texts.generation, results.values())))

@@ -220,7 +220,7 @@ class RunSettings(Block):
     )
     prefect_port: Annotated[int, Field(ge=0, le=65535, strict=True)] = Field(
         0,
-        description="Port of the project's Prefect server on loopback; 0: a free one, remembered.",
+        description="Port of the project's Prefect server; 0: a free one at every start.",
     )
 
 

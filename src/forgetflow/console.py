@@ -17,7 +17,8 @@ def emit(value: Any, as_json: bool, text: Callable[[], str]) -> None:
 
 def note(message: str) -> None:
     """Tell people something that is no result: on stderr, so that pipes stay clean."""
-    sys.stderr.write(message + "\n")
+    if message:
+        sys.stderr.write(message + "\n")
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:

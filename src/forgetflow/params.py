@@ -20,6 +20,9 @@ def changed_params(project: Project, changes: Mapping[str, Any]) -> tuple[Settin
     """
     yaml = YAML()
     yaml.preserve_quotes = True
+    yaml.representer.add_representer(
+        type(None), lambda emitter, _: emitter.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
     content = yaml.load((project.root / "params.yaml").read_text())
     for key, value in changes.items():
         block, name = key.split(".")

@@ -126,7 +126,8 @@ class Store:
         tensors = self.get(key)
         if tensors is None:
             raise VerdictError(
-                f"store object {key[:12]} is missing or corrupted; run `dvc repro` to rebuild it"
+                f"store object {key[:12]} is missing or corrupted; "
+                "run `dvc repro --force` to rebuild it"
             )
         return tensors
 

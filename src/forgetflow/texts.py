@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 
 def sealed(result: "SealResult") -> str:
     """Say what sealing did, request by request."""
-    rows = [[o.request_id, o.state, o.records, o.note] for o in result.outcomes]
-    listed = table(["request", "state", "records", "note"], rows) + "\n" if rows else ""
+    listed = outcomes(result)
+    listed = f"{listed}\n" if listed else ""
     if result.manifest is None:
         done = f"{result.resumed} was completed" if result.resumed else "nothing to seal"
         return listed + done
@@ -24,11 +24,21 @@ def sealed(result: "SealResult") -> str:
     )
 
 
+def outcomes(result: "SealResult") -> str:
+    """List what became of every open request and of every file that the inbox could not take."""
+    refused = [
+        f"inbox/{name} was left where it is: {why}" for name, why in result.inbox.refused.items()
+    ]
+    rows = [[o.request_id, o.state, o.records, o.note] for o in result.outcomes]
+    listed = [table(["request", "state", "records", "note"], rows)] if rows else []
+    return "\n".join([*refused, *listed])
+
+
 def plan(found: "Plan") -> str:
     """Show a forecast."""
     retrain, full = found.retrain_samples, found.full_samples
     share = f" ({percent(retrain / full)} of {full:,})" if retrain is not None and full else ""
-    restarts = ", ".join(f"{s} from slice {r + 1}" for s, r in found.shards.items())
+    restarts = ", ".join(f"{s} from slice {r}" for s, r in found.shards.items())
     return facts(
         [
             ("batch", f"{found.batch} ({'sealed' if found.sealed else 'not sealed yet'})"),

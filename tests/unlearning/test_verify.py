@@ -1,6 +1,7 @@
 """Verification passes for what was made, and for nothing else."""
 
 import json
+import shutil
 
 import pytest
 
@@ -240,5 +241,13 @@ def test_other_settings_are_not_those_of_the_model(folder):
 
 
 def test_no_such_generation(folder):
-    with pytest.raises(InputError, match="no model at"):
+    with pytest.raises(InputError, match="no batch 'b9'"):
         verify(folder, "b9")
+
+
+def test_needs_no_checkpoints(folder):
+    """A clone that pulled data and models, but has no store, can verify too."""
+    shutil.rmtree(folder.project.store)
+    verdict = verify(folder, "b1")
+    assert verdict.passed
+    assert verdict.compared

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forgetflow.evaluation.context import EvaluationContext
-from forgetflow.evaluation.protocol import Row
+from forgetflow.evaluation.protocol import SMALLEST_GROUP, Row
 
 TABLE = "accuracy_by_class.csv"
 
@@ -26,7 +26,7 @@ class Accuracy:
         return {model: _per_set(context, model) for model in context.model_names}
 
     def tables(self, context: EvaluationContext) -> Mapping[str, list[Row]]:
-        """Return the accuracy per class; a class without records has none."""
+        """Return the accuracy per class, withheld where a class has too few records."""
         rows: list[Row] = []
         for model in context.model_names:
             for name in context.set_names:
@@ -39,7 +39,9 @@ class Accuracy:
                             "set": name,
                             "class": class_name,
                             "records": int(mine.sum()),
-                            "accuracy": share(correct[mine]),
+                            "accuracy": share(correct[mine])
+                            if mine.sum() >= SMALLEST_GROUP
+                            else None,
                         }
                     )
         return {TABLE: rows}

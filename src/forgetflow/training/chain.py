@@ -25,6 +25,7 @@ CODE = (
     "keys.py",
     "models/__init__.py",
     "models/normalize.py",
+    "records/schema.py",
     "training/chain.py",
     "training/environment.py",
     "training/optimizer.py",

@@ -6,6 +6,7 @@ thread count, MKL's code path, the CPU's vector width, the device, the torch bui
 """
 
 import os
+import sys
 from typing import Any, Literal
 
 import torch
@@ -38,6 +39,7 @@ def activate(device: Literal["auto", "cpu", "cuda"]) -> torch.device:
 def fingerprint(device: torch.device) -> dict[str, Any]:
     """Return the numeric environment of `device` after `activate`, JSON-ready."""
     common = {
+        "python": f"{sys.version_info.major}.{sys.version_info.minor}",
         "torch": torch.__version__,
         "device": device.type,
         "threads": torch.get_num_threads(),

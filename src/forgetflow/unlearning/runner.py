@@ -17,7 +17,13 @@ from forgetflow.records.record_set import RecordSet
 from forgetflow.requests.batches import batch_manifest, forgotten_ids, read_batches
 from forgetflow.requests.manifest import Manifest
 from forgetflow.store import Receipt
-from forgetflow.training.ensemble import ModelCard, export_weights, read_card, write_model
+from forgetflow.training.ensemble import (
+    Constituent,
+    ModelCard,
+    export_weights,
+    read_card,
+    write_model,
+)
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Mask, Workspace
 from forgetflow.unlearning.cost import Cost, cost_of
@@ -70,6 +76,10 @@ class Deletion:
             self.workspace.constituent(shard, receipt, self.retain)
             for shard, receipt in receipts.items()
         ]
+        return self.describe(method, members)
+
+    def describe(self, method: UnlearningMethod, members: list[Constituent]) -> ModelCard:
+        """Return the card of these members, however they were made."""
         card = self.workspace.card(
             self.batch,
             members,
@@ -139,6 +149,20 @@ def check_integrity(view: View, method: UnlearningMethod, card: ModelCard) -> No
     Raises:
         VerdictError: a constituent is missing, of other origin, or altered.
     """
+    check_keys(view, method, card)
+    for member in card.constituents:
+        if bytes_digest(export_weights(view.store, member.key)) != member.weights:
+            raise VerdictError(
+                f"{card.generation}: constituent {member.shard} is not what its key names"
+            )
+
+
+def check_keys(view: View, method: UnlearningMethod, card: ModelCard) -> None:
+    """Check that the card names the content keys that the records left give; needs no store.
+
+    Raises:
+        VerdictError: it does not.
+    """
     expected = {job.shard: job.key for job in method.jobs(view)}
     found = {member.shard: member.key for member in card.constituents}
     if expected != found:
@@ -146,11 +170,6 @@ def check_integrity(view: View, method: UnlearningMethod, card: ModelCard) -> No
             f"{card.generation} was not made from the records that are left: "
             "run `dvc repro` to build it again"
         )
-    for member in card.constituents:
-        if bytes_digest(export_weights(view.store, member.key)) != member.weights:
-            raise VerdictError(
-                f"{card.generation}: constituent {member.shard} is not what its key names"
-            )
 
 
 def _refuse_changed_records(present: RecordSet, manifest: Manifest) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from forgetflow.errors import VerdictError
 from forgetflow.project import Project
-from forgetflow.requests.batches import ORIGINAL
+from forgetflow.requests.batches import ORIGINAL, batch_manifest
 from forgetflow.requests.ledger import Ledger
 from forgetflow.store import Store
 from forgetflow.training import environment
@@ -16,7 +16,7 @@ from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Mask, Workspace
 from forgetflow.unlearning import method_named
 from forgetflow.unlearning.protocol import Guarantee
-from forgetflow.unlearning.runner import Deletion, check_integrity
+from forgetflow.unlearning.runner import Deletion, check_keys
 
 
 @dataclass(frozen=True)
@@ -64,6 +64,8 @@ def verify_generation(project: Project, generation: str) -> Verdict:
             in another numeric environment, where byte equality is not promised.
     """
     entries = len(Ledger(project).verify())
+    if generation != ORIGINAL:
+        batch_manifest(project, generation)
     space = Workspace.open(project)
     card = read_card(project.model(generation))
     same_environment = environment.fingerprint(space.recipe.device) == card.environment
@@ -79,10 +81,15 @@ def verify_generation(project: Project, generation: str) -> Verdict:
         deletion = Deletion.open(project, generation, space)
         keep, method = deletion.retain, method_named(card.method)
         view = deletion.view(method)
-        check_integrity(view, method, card)
-        keys = {job.shard: job.key for job in method.jobs(view)}
-        receipts = {s: found for s, key in keys.items() if (found := space.store.receipt(key))}
-        expected = deletion.card(method, receipts)
+        check_keys(view, method, card)
+        # Facts about a member come from the store where it has the state; a clone without
+        # checkpoints is judged by the rebuild alone.
+        members = [
+            space.constituent(member.shard, receipt, keep) if receipt else member
+            for member in card.constituents
+            for receipt in [space.store.verify(member.key)]
+        ]
+        expected = deletion.describe(method, members)
     _refuse_other_facts(card, expected)
     Ensemble.load(project.model(generation))
     verdict = Verdict(
