@@ -3,7 +3,12 @@
 import json
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any
+from typing import Annotated, Any
+
+import typer
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
+"""The option that every verb with a result has."""
 
 MISSING = "-"
 """What stands for a figure that is not there."""

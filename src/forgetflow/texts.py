@@ -10,6 +10,9 @@ if TYPE_CHECKING:
     from forgetflow.unlearning.plan import Plan
     from forgetflow.unlearning.verify import Verdict
 
+SHOWN = 6
+"""Affected shards that a plan names; `--json` has all."""
+
 
 def sealed(result: "SealResult") -> str:
     """Say what sealing did, request by request."""
@@ -38,7 +41,8 @@ def plan(found: "Plan") -> str:
     """Show a forecast."""
     retrain, full = found.retrain_samples, found.full_samples
     share = f" ({percent(retrain / full)} of {full:,})" if retrain is not None and full else ""
-    restarts = ", ".join(f"{s} from slice {r}" for s, r in found.shards.items())
+    named = [f"shard {s} from slice {r}" for s, r in found.shards.items()]
+    restarts = ", ".join([*named[:SHOWN], *(["..."] if len(named) > SHOWN else [])])
     return facts(
         [
             ("batch", f"{found.batch} ({'sealed' if found.sealed else 'not sealed yet'})"),
