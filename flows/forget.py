@@ -9,6 +9,8 @@ The same `unlearn`, `evaluate` and `report` are the DVC stages, so afterwards `d
 nothing to do.
 """
 
+import json
+from pathlib import Path
 from typing import Any
 
 from filelock import FileLock
@@ -20,6 +22,7 @@ from flows.evaluate import evaluate
 from flows.report import report
 from flows.runner import task_runner
 from flows.tasks import unlearn_all
+from forgetflow.atomic import write_atomically
 from forgetflow.errors import InputError
 from forgetflow.project import Project
 from forgetflow.requests.batches import read_batches, set_method
@@ -67,6 +70,7 @@ def deletion(batch: str | None = None, method: str | None = None) -> dict[str, A
         if batch is None:
             seal_and_track(project, method)
         batches = from_batch(project, batch) if batch else waiting(project)
+        _remember(project, {*batches, *_remembered(project)})
         verdicts = {}
         for name in batches:
             if method and name == (batch or name):
@@ -78,6 +82,7 @@ def deletion(batch: str | None = None, method: str | None = None) -> dict[str, A
         if batches and has_dvc(project):
             stages = [f"{stage}@{name}" for name in batches for stage in ("forget", "evaluate")]
             tell_dvc(stages)
+        _remember(project, _remembered(project) - set(batches))
         return verdicts
 
 
@@ -96,7 +101,32 @@ def from_batch(project: Project, batch: str) -> list[str]:
 
 
 def waiting(project: Project) -> list[str]:
-    """Return the sealed batches that are not published, oldest first."""
+    """Return the sealed batches that are not done, oldest first.
+
+    Those are batches that are not published, and batches of a flow that was killed after it
+    published them and before it told DVC.
+    """
     entries = Ledger(project).entries()
     before = {State.SEALED, State.UNLEARNED, State.VERIFIED, State.FAILED_BEFORE_PUBLISH}
-    return [name for name in read_batches(project) if batch_state(name, entries) in before]
+    killed = _remembered(project)
+    return [
+        name
+        for name in read_batches(project)
+        if name in killed or batch_state(name, entries) in before
+    ]
+
+
+def _unfinished(project: Project) -> Path:
+    return project.state / "unfinished.json"
+
+
+def _remember(project: Project, batches: set[str]) -> None:
+    """Note which batches are not done yet."""
+    write_atomically(_unfinished(project), json.dumps(sorted(batches)).encode())
+
+
+def _remembered(project: Project) -> set[str]:
+    try:
+        return set(json.loads(_unfinished(project).read_bytes()))
+    except FileNotFoundError:
+        return set()

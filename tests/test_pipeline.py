@@ -17,7 +17,7 @@ import pytest
 
 from forgetflow.keys import bytes_digest
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 
 def weights(folder: Path) -> dict[str, str]:

@@ -60,12 +60,13 @@ def track(project: Project, *paths: Path) -> None:
 def seal_and_track(project: Project, method: str | None = None) -> SealResult:
     """Freeze open requests into the next batch, and put manifests and request book under DVC.
 
-    Tracking again what is tracked already costs nothing, so a batch that a killed run sealed but
-    did not track is caught up on.
+    A batch that a killed run sealed but did not track is caught up on.
     """
     result = seal(project, method=method)
-    if has_dvc(project) and (result.manifest or result.resumed):
-        track(project, *sorted(project.forget.glob("b*.parquet")), project.requests)
+    manifests = sorted(project.forget.glob("b*.parquet"))
+    new = [path for path in manifests if not path.with_name(f"{path.name}.dvc").exists()]
+    if has_dvc(project) and new:
+        track(project, *new, project.requests)
     return result
 
 

@@ -212,6 +212,17 @@ def test_normalisation_is_refitted_without_a_forgotten_record(records, make_spac
         assert not np.array_equal(before, after)
 
 
+def test_slices_are_joined_in_canonical_order(records, make_space):
+    """Then a tie of two digests falls the same way whatever slices they are in."""
+    space = make_space(records)
+    digests, inputs, targets = gather(space.slices(0, space.everything), space.recipe.device)
+    where = np.flatnonzero(space.assignment.shard == 0)
+    where = where[canonical_order(records.digests[where])]
+    np.testing.assert_array_equal(digests, records.digests[where])
+    np.testing.assert_array_equal(inputs.numpy(), records.inputs[where])
+    np.testing.assert_array_equal(targets.numpy(), records.labels[where])
+
+
 def test_records_without_targets_cannot_be_learned(records, make_space):
     space = make_space(records)
     chain = space.chain(0, space.everything)
