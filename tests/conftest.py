@@ -34,6 +34,7 @@ COPIED = (
     ".dvc/config",
     ".dvc/.gitignore",
     ".dvcignore",
+    ".gitignore",
 )
 SMALL = {"partition.shards": 4, "partition.slices": 3, "train.epochs": 8}
 
