@@ -85,7 +85,6 @@ def test_after_an_exact_deletion_it_is_a_stranger(
     found = loss(space, child)
     # Two-sided rank test at 5 %: the first and the last of 40 places are too extreme. Seeds are
     # fixed, so it never flickers; a change of the trainer draws all 40 anew.
-    print("DBG", rank(scratch_losses, found), found, scratch_losses.round(2), loss(space, parent))
     assert 0 < rank(scratch_losses, found) < SEEDS
     scratch = lab.without(space, forget)
     expected = lab.build(scratch)

@@ -41,10 +41,13 @@ def passes(folder, generation):
 
 
 def change_card(folder, generation, change):
+    """Edit a card; returns a function that undoes it."""
     path = folder.project.model(generation) / "model.json"
-    card = json.loads(path.read_text())
+    text = path.read_text()
+    card = json.loads(text)
     change(card)
     path.write_text(json.dumps(card, indent=2, sort_keys=True, ensure_ascii=False) + "\n")
+    return lambda: path.write_text(text)
 
 
 @pytest.mark.parametrize("method", ["sisa", "retrain"])
@@ -157,6 +160,19 @@ def test_one_fact_of_a_constituent(folder, generation, name, value):
 
     change_card(folder, generation, change)
     assert not passes(folder, generation)
+
+
+@pytest.mark.parametrize("generation", ["original", "b1"])
+def test_a_clone_without_checkpoints_is_judged_by_the_rebuild(folder, generation):
+    shutil.rmtree(folder.project.store)
+    assert verify(folder, generation).compared == 3
+    for name, value in (("records", 1), ("learned_from", []), ("key", "0" * 64)):
+        undo = change_card(
+            folder, generation, lambda card, n=name, v=value: card["constituents"][1].update({n: v})
+        )
+        assert not passes(folder, generation), name
+        undo()
+    assert passes(folder, generation)
 
 
 @pytest.mark.parametrize("generation", ["original", "b1"])

@@ -108,7 +108,7 @@ def verify_generation(project: Project, generation: str) -> Verdict:
     different = {
         shard
         for shard in rebuilt.keys() | published.keys()
-        if not _same(rebuilt.get(shard), published.get(shard), weights_only=generation != ORIGINAL)
+        if not _same(rebuilt.get(shard), published.get(shard), any_key=generation != ORIGINAL)
     }
     return replace(verdict, compared=len(rebuilt), different=tuple(sorted(different)))
 
@@ -122,13 +122,11 @@ def _refuse_other_facts(card: ModelCard, expected: ModelCard) -> None:
         )
 
 
-def _same(
-    rebuilt: Constituent | None, published: Constituent | None, *, weights_only: bool
-) -> bool:
-    """Compare bytes and, for the original, keys; a method may have keys of its own."""
+def _same(rebuilt: Constituent | None, published: Constituent | None, *, any_key: bool) -> bool:
+    """Compare bytes and facts; a method may have keys of its own."""
     if rebuilt is None or published is None:
         return rebuilt is published
-    return rebuilt.weights == published.weights if weights_only else rebuilt == published
+    return (replace(rebuilt, key=published.key) if any_key else rebuilt) == published
 
 
 def _rebuild(space: Workspace, keep: Mask) -> dict[int, Constituent]:
