@@ -1,4 +1,4 @@
-"""T10: killed at any moment, the next call continues and leaves the same bytes."""
+"""Killed at any moment, the next call continues and leaves the same bytes."""
 
 import signal
 import subprocess

@@ -46,7 +46,7 @@ def torch_optimizer(train, network):
 @pytest.mark.parametrize("normalize", ["none", "standard"])
 @pytest.mark.parametrize("train", TRAININGS.values(), ids=TRAININGS.keys())
 def test_one_shard_of_one_slice_is_plain_training(records, make_space, train, normalize):
-    """T11: a loop of torch alone gives the same bits."""
+    """A loop of torch alone gives the same bits."""
     space = make_space(
         records, partition={"method": "monolith"}, train=train, model={"normalize": normalize}
     )

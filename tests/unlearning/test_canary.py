@@ -1,4 +1,4 @@
-"""T9: a memorised record is, once deleted, as strange as to models that never saw it."""
+"""A memorised record is, once deleted, as strange as to models that never saw it."""
 
 import numpy as np
 import pytest

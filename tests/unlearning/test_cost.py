@@ -1,4 +1,4 @@
-"""T6: what a deletion costs is what the formulas say, counted record by record."""
+"""What a deletion costs is what the formulas say, counted record by record."""
 
 from dataclasses import replace
 

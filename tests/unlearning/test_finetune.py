@@ -50,7 +50,7 @@ def job_of(lab, space, parent, forget, shard=1):
 
 
 def test_no_epochs_leave_the_parents_weights(lab, space, parent, forget, count_samples):
-    """T11: bit for bit, normalisation included."""
+    """Bit for bit, normalisation included."""
     still = with_settings(lab.copy(space), epochs=0)
     child = run(lab, still, parent, forget)
     assert count_samples == []

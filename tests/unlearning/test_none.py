@@ -17,7 +17,6 @@ def parent(lab, space):
 
 
 def test_the_parent_is_carried_over_byte_for_byte(lab, space, parent, mask_of, count_samples):
-    """T11."""
     copy = lab.copy(space)
     before = {path: path.read_bytes() for path in copy.store.root.rglob("*") if path.is_file()}
     child = lab.unlearn(lab.view(copy, parent, mask_of(space.records, 3, 30), "none"), "none")

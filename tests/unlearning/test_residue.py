@@ -1,4 +1,4 @@
-"""T8: everything that learned from a record can be found, and what is left never did."""
+"""Everything that learned from a record can be found, and what is left never did."""
 
 import pytest
 

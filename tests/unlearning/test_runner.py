@@ -34,7 +34,7 @@ def without(folder, make_folder, records, batch):
 
 @pytest.mark.parametrize("methods", [("sisa", "sisa"), ("retrain", "sisa"), ("sisa", "retrain")])
 def test_original_and_deletions_are_a_build_without_them(folder, make_folder, records, methods):
-    """T1, through requests, sealed manifests and model folders."""
+    """Through requests, sealed manifests and model folders."""
     first = folder.forget(*FIRST, method=methods[0])
     second = folder.forget(*SECOND, method=methods[1])
     assert second.records < first.records < len(records)
@@ -52,7 +52,7 @@ def test_original_and_deletions_are_a_build_without_them(folder, make_folder, re
 
 
 def test_sisa_and_retraining_leave_the_same_files(make_folder, records, lab):
-    """T1: also the optimizer's memory, although no key is shared."""
+    """Also the optimizer's memory, although no key is shared."""
     found = {}
     for method in ("sisa", "retrain"):
         folder = make_folder(records, model={"normalize": "standard"})
@@ -67,7 +67,6 @@ def test_sisa_and_retraining_leave_the_same_files(make_folder, records, lab):
 
 
 def test_one_batch_of_both_is_the_same_model(folder, make_folder, records):
-    """T5."""
     folder.forget(*FIRST)
     second = folder.forget(*SECOND)
     other = make_folder(records)
@@ -127,7 +126,6 @@ def test_deleting_after_an_erasure_is_exact(folder, make_folder, records):
 
 
 def test_an_unknown_record_is_reported_and_nothing_is_built(folder):
-    """T4."""
     unknown = folder.request(record="nobody")
     before = folder.tree()
     result = seal(folder.project)

@@ -1,4 +1,4 @@
-"""Exactness: deleting a record leaves the bytes of a build that never had it. T1, T2, T4, T5."""
+"""Exactness: deleting a record leaves the bytes of a build that never had it."""
 
 from itertools import pairwise
 
@@ -115,7 +115,7 @@ def contents(space):
 
 @pytest.mark.parametrize("choose", DELETIONS.values(), ids=DELETIONS.keys())
 def test_deleted_is_never_there(original, lab, mask_of, choose):
-    """T1: every state, optimizer included, is byte for byte that of a build from scratch."""
+    """Every state, optimizer included, is byte for byte that of a build from scratch."""
     space, parent = original
     space = lab.copy(space)
     forget = choose(space, mask_of)
@@ -139,7 +139,7 @@ def test_deleted_is_never_there(original, lab, mask_of, choose):
 
 @pytest.mark.parametrize("choose", DELETIONS.values(), ids=DELETIONS.keys())
 def test_only_what_learned_from_it_is_touched(usual, lab, mask_of, choose):
-    """T2: other shards and earlier slices stay as files; new files are the announced ones."""
+    """Other shards and earlier slices stay as files; new files are the announced ones."""
     space, parent = usual
     space = lab.copy(space)
     forget = choose(space, mask_of)
@@ -162,7 +162,7 @@ def test_only_what_learned_from_it_is_touched(usual, lab, mask_of, choose):
 @settings(max_examples=25, deadline=None)
 @given(st.sets(st.integers(0, 59), min_size=1, max_size=6))
 def test_no_affected_slice_is_missed(usual, lab, mask_of, chosen):
-    """T2: retrained are (shard, slice) from each shard's first hit slice on, and no other."""
+    """Retrained are (shard, slice) from each shard's first hit slice on, and no other."""
     space, _ = usual
     space = lab.copy(space)
     forget = mask_of(space.records, *chosen)
@@ -188,7 +188,6 @@ def test_no_affected_slice_is_missed(usual, lab, mask_of, chosen):
 
 
 def test_deleting_nothing_costs_nothing(original, lab, count_samples):
-    """T4."""
     space, parent = original
     space = lab.copy(space)
     before = contents(space)
@@ -233,7 +232,7 @@ def in_batches(space, parent, lab, mask_of, batches):
 @settings(max_examples=12, deadline=None)
 @given(st.permutations([1, 2, 17, 40, 41, 59]), st.lists(st.integers(1, 5), max_size=3))
 def test_batches_and_their_order_do_not_matter(usual, lab, mask_of, order, cuts):
-    """T5: any way to cut a forget set into batches ends in the same bytes."""
+    """Any way to cut a forget set into batches ends in the same bytes."""
     space, parent = usual
     space = lab.copy(space)
     edges = [0, *sorted(set(cuts)), 6]
@@ -247,7 +246,7 @@ def test_batches_and_their_order_do_not_matter(usual, lab, mask_of, order, cuts)
 
 @pytest.mark.parametrize(("one", "other"), [(1, 2), (0, 58), (20, 33)])
 def test_one_batch_is_two_in_either_order(original, lab, mask_of, one, other):
-    """T5 for every variant of training."""
+    """And for every variant of training."""
     space, parent = original
     found = []
     for batches in ([[one, other]], [[one], [other]], [[other], [one]]):
@@ -261,7 +260,7 @@ def test_one_batch_is_two_in_either_order(original, lab, mask_of, one, other):
     "model", [{"architecture": "lenet"}, {"hidden": [128], "normalize": "standard"}]
 )
 def test_real_digits(digits, lab, mask_of, model):
-    """T1 on images, with the networks people use."""
+    """On images, with the networks people use."""
     some = digits.take(np.arange(0, len(digits), 7))
     space = lab.space(
         some,
