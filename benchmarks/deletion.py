@@ -104,6 +104,8 @@ def timed(root: Path, *command: str) -> float:
 def run(root: Path, *command: str) -> None:
     """Run a command that must succeed."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("PREFECT_")}
+    # DVC stages start `python`: it must be this one.
+    environment["PATH"] = os.pathsep.join([str(Path(PYTHON).parent), environment["PATH"]])
     done = subprocess.run(
         command, cwd=root, env=environment, capture_output=True, text=True, check=False
     )
