@@ -1,7 +1,9 @@
-"""Writing a file completely or not at all."""
+"""Writing a file, or a folder of files, completely or not at all."""
 
 import os
+import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 
@@ -20,6 +22,16 @@ def write_atomically(path: Path, data: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Make `folder` hold exactly `files`; a reader, or a crash, never sees half of them."""
+    staging = folder.with_name(f".{folder.name}.new")
+    shutil.rmtree(staging, ignore_errors=True)
+    for name, data in files.items():
+        write_atomically(staging / name, data)
+    shutil.rmtree(folder, ignore_errors=True)
+    staging.rename(folder)
 
 
 def _sync_folder(folder: Path) -> None:

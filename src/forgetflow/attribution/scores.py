@@ -12,7 +12,6 @@ Shapes: N train records, Q queries.
 """
 
 import json
-import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,7 +21,7 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from forgetflow.atomic import write_atomically
+from forgetflow.atomic import write_folder
 from forgetflow.errors import InputError, VerdictError
 from forgetflow.keys import Digests, bytes_digest
 
@@ -103,14 +102,8 @@ def write_scores(scores: Scores, folder: Path) -> None:
     """Write both files, replacing an older folder, complete or not at all."""
     data = scores.to_bytes()
     summary = {**scores.summary.to_json(), "sha256": bytes_digest(data)}
-    staging = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
-    write_atomically(staging / TENSORS, data)
     text = json.dumps(summary, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_atomically(staging / SUMMARY, f"{text}\n".encode())
-    shutil.rmtree(folder, ignore_errors=True)
-    staging.rename(folder)
+    write_folder(folder, {TENSORS: data, SUMMARY: f"{text}\n".encode()})
 
 
 def read_scores(folder: Path) -> Scores:

@@ -1,25 +1,13 @@
-"""Plain files: JSON and CSV with one form for one value; folders are written whole or not."""
+"""Plain files: JSON and CSV with one form for one value."""
 
 import csv
 import io
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from forgetflow.atomic import write_atomically
 from forgetflow.evaluation.protocol import Row
-
-
-def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Make `folder` hold exactly `files`; a reader, or a crash, never sees half of them."""
-    staging = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(staging, ignore_errors=True)
-    for name, data in files.items():
-        write_atomically(staging / name, data)
-    shutil.rmtree(folder, ignore_errors=True)
-    staging.rename(folder)
 
 
 def json_bytes(value: Any) -> bytes:

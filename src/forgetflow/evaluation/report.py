@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from forgetflow.atomic import write_folder
 from forgetflow.evaluation.evaluate import Evaluation, read_evaluation, read_gate
-from forgetflow.evaluation.files import csv_bytes, json_bytes, write_folder
+from forgetflow.evaluation.files import csv_bytes, json_bytes
 from forgetflow.evaluation.gate import GateVerdict
 from forgetflow.project import Project
 from forgetflow.training.ensemble import ModelCard, read_card

@@ -8,7 +8,6 @@ routes to the same generation can be compared byte for byte.
 """
 
 import json
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
@@ -21,7 +20,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from forgetflow.atomic import write_atomically
+from forgetflow.atomic import write_folder
 from forgetflow.config import ModelSettings
 from forgetflow.errors import InputError, VerdictError
 from forgetflow.keys import bytes_digest, canonical_json, digest_of
@@ -131,18 +130,14 @@ def export_weights(store: Store, key: str) -> bytes:
 
 def write_model(store: Store, card: ModelCard, folder: Path) -> None:
     """Write the folder of a generation, replacing an older one, complete or not at all."""
-    staging = folder.with_name(f".{folder.name}.new")
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir(parents=True)
+    files = {}
     for constituent in card.constituents:
         data = export_weights(store, constituent.key)
         if bytes_digest(data) != constituent.weights:
             raise VerdictError(f"constituent {constituent.shard} changed while it was exported")
-        write_atomically(staging / weights_file(constituent.shard), data)
+        files[weights_file(constituent.shard)] = data
     text = json.dumps(card.to_json(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    write_atomically(staging / "model.json", text.encode())
-    shutil.rmtree(folder, ignore_errors=True)
-    staging.rename(folder)
+    write_folder(folder, files | {"model.json": text.encode()})
 
 
 def weights_file(shard: int) -> str:

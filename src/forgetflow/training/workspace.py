@@ -13,13 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forgetflow.config import Settings
-from forgetflow.keys import bytes_digest
+from forgetflow.keys import bytes_digest, set_digest
 from forgetflow.partition.assignment import Assignment, read_assignment
 from forgetflow.project import Project
 from forgetflow.records.record_set import RecordSet, read_record_set
 from forgetflow.store import Receipt, Store
 from forgetflow.training import environment
-from forgetflow.training.chain import Chain, Recipe, Samples
+from forgetflow.training.chain import Chain, Recipe, Samples, chain_keys
 from forgetflow.training.ensemble import Constituent, ModelCard, export_weights
 
 Mask = NDArray[np.bool_]
@@ -89,6 +89,18 @@ class Workspace:
     def chain(self, shard: int, keep: Mask) -> Chain:
         """Return the chain of a constituent that learns only from the kept records."""
         return Chain(shard, self.slices(shard, keep), self.recipe.digest)
+
+    def chain_keys(self, shard: int, keep: Mask, recipe_digest: str | None = None) -> list[str]:
+        """Return the keys that `chain` would have, from digests alone: no record is copied.
+
+        Args:
+            shard: number of the shard.
+            keep: records that are left, bool (N,).
+            recipe_digest: root of the chain; default the recipe's.
+        """
+        members = self.assignment.members(self.records, shard)
+        digests = [set_digest(self.records.digests[where[keep[where]]]) for where in members]
+        return chain_keys(recipe_digest or self.recipe.digest, shard, digests)
 
     def occupied(self, keep: Mask) -> list[int]:
         """Return the shards that hold at least one kept record."""

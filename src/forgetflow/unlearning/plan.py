@@ -135,7 +135,7 @@ def _seconds_per_sample(space: Workspace, keep: Mask) -> float | None:
     """Return the measured pace of the states that are in the store; None if there are none."""
     seconds = samples = 0.0
     for shard in space.occupied(keep):
-        for key in space.chain(shard, keep).keys:
+        for key in space.chain_keys(shard, keep):
             receipt = space.store.receipt(key)
             if receipt is not None:
                 seconds += receipt.facts["seconds"]

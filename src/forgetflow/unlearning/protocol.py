@@ -134,7 +134,11 @@ class View:
 
     def keys_before(self, shard: int) -> list[str]:
         """Content keys that a chain of this shard has while the forget set is still in it."""
-        return self._workspace.chain(shard, self._retain | self._forget).keys
+        return self._workspace.chain_keys(shard, self._retain | self._forget)
+
+    def keys_after(self, shard: int, recipe_digest: str | None = None) -> list[str]:
+        """Content keys that `chain` of this shard has, or would have under another root."""
+        return self._workspace.chain_keys(shard, self._retain, recipe_digest)
 
     def forget_digest(self, shard: int) -> str:
         """Digest of the forget set of a shard."""

@@ -10,7 +10,6 @@ from typing import ClassVar, Literal
 
 from forgetflow.keys import digest_of
 from forgetflow.store import Receipt
-from forgetflow.training.chain import Chain
 from forgetflow.training.trainer import OnStep, train_chain
 from forgetflow.unlearning.protocol import Access, Guarantee, Job, View
 
@@ -25,15 +24,20 @@ class Retrain:
 
     def jobs(self, view: View) -> list[Job]:
         """One job per shard that still holds records; all of its states count as cost."""
-        chains = [_from_scratch(view.chain(shard)) for shard in view.occupied]
-        return [Job(chain.shard, chain.key, tuple(chain.keys)) for chain in chains]
+        jobs = []
+        for shard in view.occupied:
+            keys = view.keys_after(shard, _root(view.recipe.digest))
+            jobs.append(Job(shard, keys[-1], tuple(keys)))
+        return jobs
 
     def run(self, view: View, job: Job, on_step: OnStep | None = None) -> Receipt:
         """Train one constituent from scratch."""
-        chain = _from_scratch(view.chain(job.shard))
+        chain = view.chain(job.shard)
+        chain = replace(chain, recipe_digest=_root(chain.recipe_digest))
         receipt, _ = train_chain(view.store, chain, view.recipe, on_step)
         return receipt
 
 
-def _from_scratch(chain: Chain) -> Chain:
-    return replace(chain, recipe_digest=digest_of(["retrain", chain.recipe_digest]))
+def _root(recipe_digest: str) -> str:
+    """Return the root of a chain that finds none of SISA's states."""
+    return digest_of(["retrain", recipe_digest])

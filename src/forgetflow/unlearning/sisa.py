@@ -23,7 +23,7 @@ class Sisa:
         """One job per shard that still holds records; `fresh` counts from the restart slice."""
         jobs = []
         for shard in view.occupied:
-            keys = view.chain(shard).keys
+            keys = view.keys_after(shard)
             known = set(view.keys_before(shard))
             jobs.append(Job(shard, keys[-1], tuple(key for key in keys if key not in known)))
         return jobs
