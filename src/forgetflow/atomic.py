@@ -3,7 +3,7 @@
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 
@@ -24,11 +24,16 @@ def write_atomically(path: Path, data: bytes) -> None:
         raise
 
 
-def write_folder(folder: Path, files: Mapping[str, bytes]) -> None:
-    """Make `folder` hold exactly `files`; a reader, or a crash, never sees half of them."""
+def write_folder(folder: Path, files: Iterable[tuple[str, bytes]]) -> None:
+    """Make `folder` hold exactly these files; a reader, or a crash, never sees half of them.
+
+    Args:
+        folder: replaced as a whole.
+        files: names and contents; a generator keeps one content in memory at a time.
+    """
     staging = folder.with_name(f".{folder.name}.new")
     shutil.rmtree(staging, ignore_errors=True)
-    for name, data in files.items():
+    for name, data in files:
         write_atomically(staging / name, data)
     shutil.rmtree(folder, ignore_errors=True)
     staging.rename(folder)

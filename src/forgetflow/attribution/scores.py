@@ -103,7 +103,7 @@ def write_scores(scores: Scores, folder: Path) -> None:
     data = scores.to_bytes()
     summary = {**scores.summary.to_json(), "sha256": bytes_digest(data)}
     text = json.dumps(summary, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_folder(folder, {TENSORS: data, SUMMARY: f"{text}\n".encode()})
+    write_folder(folder, [(TENSORS, data), (SUMMARY, f"{text}\n".encode())])
 
 
 def read_scores(folder: Path) -> Scores:

@@ -96,7 +96,7 @@ def write_evaluation(
     if gate:
         files["gate.json"] = json_bytes(gate.to_json())
     files |= {name: csv_bytes(rows) for name, rows in whole.tables.items() if rows}
-    write_folder(folder, files)
+    write_folder(folder, files.items())
 
 
 def read_evaluation(folder: Path) -> Evaluation:

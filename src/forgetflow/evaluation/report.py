@@ -137,4 +137,4 @@ def write_report(project: Project, entries: Sequence[Entry] | None = None) -> No
         "report.json": json_bytes(summary),
         "report.csv": csv_bytes([row.values for row in rows]),
     }
-    write_folder(project.report, files)
+    write_folder(project.report, files.items())

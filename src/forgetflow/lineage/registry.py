@@ -19,10 +19,11 @@ from forgetflow.lineage import logged_model
 from forgetflow.lineage.facts import GenerationFacts
 from forgetflow.lineage.html import write_page
 from forgetflow.lineage.story import model_story, run_story, version_story, weights_story
-from forgetflow.lineage.tracking import NOTE, connect, experiment_of, one_writer, refusals_told
+from forgetflow.lineage.tracking import NOTE, connect, experiment_of, refusals_told
 from forgetflow.lineage.tree import registered_model, tree_from
 from forgetflow.lineage.version import LineageTree, Version
 from forgetflow.lineage.view import VERSION
+from forgetflow.locks import locked
 from forgetflow.project import Project
 from forgetflow.training.ensemble import ModelCard, card_digest, read_card
 
@@ -44,7 +45,7 @@ def register(project: Project, facts: GenerationFacts) -> int:
         InputError: there is no model in the folder, or its parent was never registered.
         VerdictError: the folder does not hold what the card says.
     """
-    with one_writer(project, "lineage"), refusals_told():
+    with locked(project, "lineage"), refusals_told():
         client = connect(project)
         tree = tree_from(client, project)
         known = next((v for v in tree.versions if v.card == facts.digest), None)
@@ -67,7 +68,7 @@ def set_state(
     Raises:
         InputError: the generation is not registered.
     """
-    with one_writer(project, "lineage"), refusals_told():
+    with locked(project, "lineage"), refusals_told():
         client = connect(project)
         tree = tree_from(client, project)
         version = newest(tree, generation)

@@ -7,18 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-import filelock
-
-from forgetflow.errors import ForgetflowError, InputError
+from forgetflow.errors import InputError
 from forgetflow.lineage.view import VIEW_TAG, model_link, saved_view
+from forgetflow.locks import locked
 from forgetflow.project import Project
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Experiment
-
-PATIENCE = 120.0
-"""Seconds to wait for another writer; creating the database takes 2 to 10 of them."""
 
 QUIET = {
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -67,7 +63,7 @@ def connect(project: Project) -> "MlflowClient":
     import mlflow
 
     uri = tracking_uri(project)
-    with one_writer(project, "mlflow"), refusals_told():
+    with locked(project, "mlflow"), refusals_told():
         mlflow.set_tracking_uri(uri)
         client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
         _prepare_experiment(client, project)
@@ -105,25 +101,6 @@ def refusals_told() -> Iterator[None]:
             f"MLflow refused: {str(error).splitlines()[0]} "
             "(check lineage.tracking_uri in params.yaml, and that no run or version was deleted)"
         ) from error
-
-
-@contextmanager
-def one_writer(project: Project, name: str) -> Iterator[None]:
-    """Hold the lock `name` across processes; the system frees it when its holder dies.
-
-    Raises:
-        ForgetflowError: another process kept the lock for longer than `PATIENCE`.
-    """
-    path = project.state / "locks" / f"{name}.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        lock = filelock.FileLock(path, timeout=PATIENCE).acquire()
-    except filelock.Timeout:
-        raise ForgetflowError(
-            f"another process has held {path} for {PATIENCE:.0f} s: let it finish and try again"
-        ) from None
-    with lock:
-        yield
 
 
 def _prepare_experiment(client: "MlflowClient", project: Project) -> None:

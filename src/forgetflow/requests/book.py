@@ -14,8 +14,8 @@ from pydantic import ValidationError
 from forgetflow.atomic import write_atomically
 from forgetflow.errors import InputError, VerdictError
 from forgetflow.keys import canonical_json, digest_of
+from forgetflow.locks import locked
 from forgetflow.project import Project
-from forgetflow.requests.locks import locked
 from forgetflow.requests.request import Request, explain
 
 

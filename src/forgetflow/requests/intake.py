@@ -11,12 +11,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from forgetflow.errors import InputError
+from forgetflow.locks import locked
 from forgetflow.project import Project
 from forgetflow.records.schema import RecordSchema
 from forgetflow.requests.batches import sealed_manifests
 from forgetflow.requests.book import RequestBook
 from forgetflow.requests.importers import read_requests
-from forgetflow.requests.locks import locked
 from forgetflow.requests.pseudonym import pseudonym, pseudonym_key
 from forgetflow.requests.request import Request, make_request
 from forgetflow.requests.selectors import check_selector

@@ -25,9 +25,9 @@ from typing import Any, Literal, get_args
 
 from forgetflow.errors import InputError, VerdictError
 from forgetflow.keys import canonical_json, digest_of
+from forgetflow.locks import locked
 from forgetflow.project import Project
 from forgetflow.requests.batches import GENERATION
-from forgetflow.requests.locks import locked
 from forgetflow.requests.pseudonym import PSEUDONYM
 from forgetflow.requests.times import moment, to_text
 

@@ -16,6 +16,7 @@ from datetime import datetime
 from typing import Any
 
 from forgetflow.errors import InputError, VerdictError
+from forgetflow.locks import locked
 from forgetflow.project import Project
 from forgetflow.requests.batches import (
     METHOD,
@@ -29,7 +30,6 @@ from forgetflow.requests.batches import (
 )
 from forgetflow.requests.intake import Inbox, take_in_inbox
 from forgetflow.requests.ledger import Ledger
-from forgetflow.requests.locks import locked
 from forgetflow.requests.manifest import Manifest, manifest_path, read_manifest, write_manifest
 from forgetflow.requests.overview import Situation, read_situation
 from forgetflow.requests.states import OPEN, State

@@ -8,7 +8,7 @@ routes to the same generation can be compared byte for byte.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -130,14 +130,17 @@ def export_weights(store: Store, key: str) -> bytes:
 
 def write_model(store: Store, card: ModelCard, folder: Path) -> None:
     """Write the folder of a generation, replacing an older one, complete or not at all."""
-    files = {}
+    write_folder(folder, _model_files(store, card))
+
+
+def _model_files(store: Store, card: ModelCard) -> Iterator[tuple[str, bytes]]:
     for constituent in card.constituents:
         data = export_weights(store, constituent.key)
         if bytes_digest(data) != constituent.weights:
             raise VerdictError(f"constituent {constituent.shard} changed while it was exported")
-        files[weights_file(constituent.shard)] = data
+        yield weights_file(constituent.shard), data
     text = json.dumps(card.to_json(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    write_folder(folder, files | {"model.json": text.encode()})
+    yield "model.json", text.encode()
 
 
 def weights_file(shard: int) -> str:

@@ -16,7 +16,7 @@ PATIENCE = 120.0
 """Seconds to wait for another writer before giving up."""
 
 
-LockName = Literal["seal", "inbox", "requests", "ledger"]
+LockName = Literal["seal", "inbox", "requests", "ledger", "lineage", "mlflow"]
 
 
 @contextmanager
