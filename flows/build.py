@@ -15,7 +15,7 @@ from flows.runner import task_runner
 from flows.tasks import CACHED, train_all
 from forgetflow.attribution import attribute as attribute_scores
 from forgetflow.attribution import write_scores
-from forgetflow.keys import code_digest, digest_of
+from forgetflow.keys import bytes_digest, code_digest, digest_of
 from forgetflow.partition import place
 from forgetflow.partition.assignment import write_assignment
 from forgetflow.project import Project
@@ -36,10 +36,11 @@ def partition() -> dict[str, Any]:
     """Place every record into a shard and a slice."""
     project = Project.find()
     open_slots(project)
-    settings = project.settings
+    settings, records = project.settings, read_record_set(project.train)
     key = digest_of(
         {
-            "records": read_record_set(project.train).digest,
+            "records": records.digest,
+            "priors": bytes_digest(records.priors.tobytes()),  # not part of a record's digest
             "partition": settings.partition.model_dump(mode="json"),
             "seed": settings.run.seed,
             "code": code_digest("keys.py", f"partition/{settings.partition.method}.py"),

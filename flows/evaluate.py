@@ -6,11 +6,15 @@ from typing import Any
 from prefect import flow, task
 
 from flows import opened
+from flows.audit import audit
 from flows.devices import device_slot, open_slots
 from flows.publish import publish
 from flows.runner import task_runner
 from flows.tasks import CACHED, unlearn_all
 from forgetflow.evaluation import MEASURES
+from forgetflow.evaluation.audit.audit import write_audit, write_no_audit
+from forgetflow.evaluation.audit.context import SETS as AUDITED
+from forgetflow.evaluation.audit.summary import headline
 from forgetflow.evaluation.context import EvaluationContext
 from forgetflow.evaluation.evaluate import Evaluation, with_extra, write_evaluation
 from forgetflow.evaluation.evaluate import evaluate as measure_all
@@ -35,7 +39,7 @@ def evaluate(generation: str) -> dict[str, Any]:
     project = Project.find()
     open_slots(project)
     card = read_card(project.model(generation))
-    evaluation = _measure(project, card)
+    evaluation = _with_audit(project, card, _measure(project, card))
     verdict = check_gate(
         evaluation.metrics,
         project.settings.gate,
@@ -46,6 +50,31 @@ def evaluate(generation: str) -> dict[str, Any]:
     write_evaluation(evaluation, project.evaluation(generation), gate=verdict)
     publish(project, card, verdict)
     return verdict.to_json()
+
+
+def _with_audit(project: Project, card: ModelCard, evaluation: Evaluation) -> Evaluation:
+    """Judge the procedure that made a generation, write `audit/<generation>`, add its headline."""
+    if card.generation == ORIGINAL:
+        return evaluation
+    reason = _no_audit(project, evaluation)
+    folder = project.audit(card.generation)
+    if reason:
+        write_no_audit(folder, reason)
+        return with_extra(evaluation, {"audit": {"misbehaving": None, "reason": reason}})
+    settings = project.settings.evaluate.audit
+    found = audit(project, {"batch": card.generation}, [card.method], settings)
+    write_audit(found, folder)
+    return with_extra(evaluation, {"audit": headline(found, card.method)})
+
+
+def _no_audit(project: Project, evaluation: Evaluation) -> str | None:
+    """Return why no audit can be made, or None."""
+    if not project.settings.evaluate.audit.members:
+        return "no audit: evaluate.audit.members is 0"
+    empty = [name for name in AUDITED if not evaluation.figure(f"records.{name}")]
+    if empty:
+        return f"no audit: there are no {' and no '.join(empty)} records"
+    return None
 
 
 def _measure(project: Project, card: ModelCard) -> Evaluation:

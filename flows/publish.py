@@ -60,6 +60,7 @@ def register(project: Project, generation: str) -> int:
             model_folder=project.model(generation),
             metrics=_headline(evaluation, card),
             evaluation_folder=folder,
+            audit_folder=project.audit(generation),
             deletion=deletion,
             gate="not checked" if verdict is None else "passed" if verdict.passed else "failed",
             state=_state(project, generation),

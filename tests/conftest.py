@@ -36,7 +36,12 @@ COPIED = (
     ".dvcignore",
     ".gitignore",
 )
-SMALL = {"partition.shards": 4, "partition.slices": 3, "train.epochs": 8}
+SMALL = {
+    "partition.shards": 4,
+    "partition.slices": 3,
+    "train.epochs": 8,
+    "evaluate.audit": {"members": 0},
+}
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ MADE = (
     ".forgetflow",
     ".dvc/cache",
     "attribution",
+    "audit",
     "data/inbox",
     "data/partition",
     "data/requests",

@@ -12,6 +12,7 @@ import typer
 
 from forgetflow import texts
 from forgetflow.cli_requests import request
+from forgetflow.cli_study import study
 from forgetflow.console import Json, emit, note, table
 from forgetflow.errors import ForgetflowError, InputError, VerdictError
 from forgetflow.project import Project
@@ -29,8 +30,12 @@ lineage = typer.Typer(help="Show who came from whom.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.add_typer(request, name="request")
 app.add_typer(lineage, name="lineage")
+app.add_typer(study, name="study")
 
 Batch = Annotated[str | None, typer.Argument(help="Batch id such as b1.")]
+Layout = Annotated[
+    bool, typer.Option("--layout", help="Recommend bands of shards from deletion priors.")
+]
 Method = Annotated[str | None, typer.Option(help="Unlearning method; default: the batch's own.")]
 
 
@@ -113,10 +118,13 @@ def seal(method: Method = None, as_json: Json = False) -> None:
 
 
 @app.command()
-def plan(batch: Batch = None, method: Method = None, as_json: Json = False) -> None:
+def plan(
+    batch: Batch = None, method: Method = None, layout: Layout = False, as_json: Json = False
+) -> None:
     """Say what a deletion will cost before anything is written.
 
     Without a batch: what sealing now would freeze, or else the newest sealed batch.
+    With --layout: what layouts of shards cost, to choose one before training.
 
     Example: forgetflow plan b1 --method retrain
     """
@@ -125,6 +133,13 @@ def plan(batch: Batch = None, method: Method = None, as_json: Json = False) -> N
     from forgetflow.unlearning.plan import plan_deletion
 
     project = Project.find()
+    if layout:
+        from forgetflow.partition.recommendation import recommend
+        from forgetflow.records.record_set import read_record_set
+
+        advice = recommend(read_record_set(project.train), project.settings)
+        emit(advice.to_json(), as_json, lambda: texts.layouts(advice))
+        return
     if batch is None and pending_manifest(project) is None:
         batch = next(reversed(read_batches(project)), None)
     found = plan_deletion(project, batch, method)

@@ -74,7 +74,18 @@ class PartitionSettings(Block):
     prior_thresholds: tuple[Fraction, ...] = Field(
         (),
         description="Ascending deletion-prior bounds, fixed in advance; records above a bound go "
-        "to later slices. Empty: the prior is not used.",
+        "to later slices of their shard. Empty: the prior does not choose the slice.",
+    )
+    shard_thresholds: tuple[Fraction, ...] = Field(
+        (),
+        description="Ascending deletion-prior bounds, fixed in advance, that cut subjects into "
+        "bands with shards of their own; `forgetflow plan --layout` recommends some. Empty: the "
+        "prior does not choose the shard.",
+    )
+    band_shards: tuple[Positive, ...] = Field(
+        (),
+        description="Number of shards of each band, lowest prior first; one number more than "
+        "shard_thresholds, together S. Empty: one band of S shards.",
     )
     aggregation: Literal["mean", "vote"] = Field(
         "mean", description="Mean prediction vector, or label majority vote (ties: lowest class)."
@@ -82,13 +93,26 @@ class PartitionSettings(Block):
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        for name in ("prior_thresholds", "shard_thresholds"):
+            bounds = getattr(self, name)
+            if list(bounds) != sorted(set(bounds)):
+                raise ValueError(f"{name} must be strictly ascending")
         bounds = self.prior_thresholds
-        if list(bounds) != sorted(set(bounds)):
-            raise ValueError("prior_thresholds must be strictly ascending")
         if self.method == "sisa" and len(bounds) + 1 > self.slices:
             raise ValueError(
                 f"{len(bounds)} prior_thresholds make {len(bounds) + 1} bands and need at least "
                 f"as many slices, not {self.slices}"
+            )
+        bands = len(self.shard_thresholds) + 1
+        if len(self.band_shards) != bands and (self.shard_thresholds or self.band_shards):
+            raise ValueError(
+                f"{bands - 1} shard_thresholds make {bands} band(s): band_shards must have "
+                f"{bands} number(s), not {len(self.band_shards)}"
+            )
+        if self.band_shards and sum(self.band_shards) != self.shards:
+            raise ValueError(
+                f"band_shards make {sum(self.band_shards)} shards: set shards to that, "
+                f"not to {self.shards}"
             )
         return self
 
@@ -101,7 +125,13 @@ class PartitionSettings(Block):
 class ModelSettings(Block):
     """The network every constituent is."""
 
-    architecture: Literal["mlp", "lenet"] = "mlp"
+    architecture: Literal[
+        "mlp", "logistic", "lenet", "allcnn", "resnet9", "wideresnet", "resnet18"
+    ] = Field(
+        "mlp",
+        description="mlp and logistic (no hidden layer) take any records; images of at least so "
+        "many pixels per side: lenet 8, allcnn 5, resnet9 15, wideresnet 5, resnet18 9.",
+    )
     hidden: tuple[Positive, ...] = Field((128,), description="Units per hidden layer (mlp).")
     normalize: Literal["none", "standard"] = Field(
         "none",
@@ -121,6 +151,11 @@ class TrainSettings(Block):
     learning_rate: Annotated[float, Field(gt=0)] = Field(0.05, description="Step size.")
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="SGD momentum.")
     weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 coefficient.")
+    engine: Literal["auto", "sequential", "stacked"] = Field(
+        "auto",
+        description="What computes the steps: sequential (any network), stacked (mlp and "
+        "logistic, many at once). Engines differ in the last bits.",
+    )
     checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
         30.0,
         description="Seconds between recovery checkpoints inside a slice (0: every step). "
@@ -147,11 +182,53 @@ class FinetuneSettings(Block):
     learning_rate: Annotated[float, Field(gt=0)] = Field(0.01, description="Step size.")
 
 
+class AscentSettings(Block):
+    """Control method `ascent`: gradient ascent on the forget set only."""
+
+    epochs: Annotated[float, Field(ge=0)] = Field(5.0, description="Passes over the forget set.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(0.05, description="Step size.")
+
+
 class UnlearnSettings(Block):
     """Which method a new batch uses unless it says otherwise, and each method's own block."""
 
     method: str = "sisa"
     finetune: FinetuneSettings = FinetuneSettings()
+    ascent: AscentSettings = AscentSettings()
+
+
+class RelearnSettings(Block):
+    """How the forget set is learned again, to see how much of it is still there."""
+
+    tolerance: Fraction = Field(
+        0.05, description="Relearned at (1 - tolerance) of the original's accuracy on it."
+    )
+    learning_rate: Annotated[float, Field(gt=0)] = Field(0.001, description="Adam's step size.")
+    batch_size: Positive = Field(64, description="Records of the training set per step.")
+    max_steps: Positive = Field(300, description="Steps after which a run counts as censored.")
+    members: Positive = Field(5, description="Models per contender that relearn.")
+
+
+class InversionSettings(Block):
+    """Model inversion: gradient ascent on the input for a forgotten class."""
+
+    steps: Positive = Field(100, description="Steps on each input.")
+    learning_rate: Annotated[float, Field(gt=0)] = Field(0.05, description="Adam's step size.")
+    starts: Positive = Field(4, description="Random starting inputs per class and model.")
+    members: Positive = Field(2, description="Models per contender that are inverted.")
+
+
+class AuditSettings(Block):
+    """Pools of models by which a procedure is judged, beside two pools of oracles."""
+
+    members: Annotated[int, Field(ge=0, strict=True)] = Field(
+        16,
+        description="Models per contender M; 0: no audit. A pool costs M full trainings, kept by "
+        "member. KLoM is only trustworthy from 80 on.",
+    )
+    easydub: bool = Field(False, description="Also report KLoM as EasyDUB computes it.")
+    relearn: RelearnSettings = RelearnSettings()
+    inversion: InversionSettings = InversionSettings()
 
 
 class EvaluateSettings(Block):
@@ -169,6 +246,7 @@ class EvaluateSettings(Block):
     attack_folds: Annotated[int, Field(ge=2, strict=True)] = Field(
         5, description="Cross-validation folds of the membership-inference attack."
     )
+    audit: AuditSettings = AuditSettings()
 
 
 class GateSettings(Block):
@@ -182,8 +260,25 @@ class GateSettings(Block):
         0.2,
         description="Largest |attack AUC - oracle's attack AUC|, two-sided, 0 to 1.",
     )
+    max_ulira_accuracy: Fraction | None = Field(
+        0.75,
+        description="Largest U-LiRA accuracy on the forget set, 0.5 (chance) to 1; the lower end "
+        "of its 95 % interval is held against it.",
+    )
+    max_klom_p95: Annotated[float, Field(ge=0)] | None = Field(
+        None,
+        description="Largest KLoM on the forget set (95th percentile), nats; skipped below 80 "
+        "members, where the figure is inflated.",
+    )
+    controls: bool = Field(
+        True,
+        description="The audit's controls must behave; where doing nothing cannot be told from "
+        "retraining, approximate methods fail.",
+    )
     min_forget_records: Positive = Field(
-        20, description="Forget sets smaller than this are too small for the membership bound."
+        20,
+        description="Forget sets smaller than this are too small for the bounds on membership, "
+        "U-LiRA, KLoM and controls.",
     )
 
 

@@ -101,22 +101,25 @@ def _environment(project: Project) -> list[Finding]:
 
 def _determinism(project: Project) -> list[Finding]:
     """Train the same tiny network twice and compare bits."""
+    import numpy as np
     import torch
 
     from forgetflow.keys import digest_of
-    from forgetflow.training.chain import Recipe
-    from forgetflow.training.trainer import Learner
+    from forgetflow.training.chain import Recipe, Samples
+    from forgetflow.training.learners import Resident, learners
 
     recipe = Recipe.from_settings(project.settings, (1, 8, 8), 2)
     generator = torch.Generator().manual_seed(0)
-    inputs = torch.rand(32, 1, 8, 8, generator=generator).to(recipe.device)
-    targets = torch.arange(32).remainder(2).to(recipe.device)
+    inputs = torch.rand(32, 1, 8, 8, generator=generator).numpy()
+    names = torch.randint(256, (32, 32), generator=generator).numpy().astype("uint8")
+    data = Resident.of([Samples(inputs, np.arange(32) % 2, names)], recipe)
+    size = min(recipe.train.batch_size, 32)
+    rows = torch.arange(size).repeat(5, 1, 1)
     digests = []
     for _ in range(2):
-        learner = Learner.fresh(recipe, 0)
-        for _ in range(5):
-            learner.step(inputs, targets, torch.arange(32).numpy())
-        digests.append(digest_of({n: t.tolist() for n, t in learner.state().items()}))
+        learner = learners(recipe, [(0, 0)])
+        learner.steps(data, rows, torch.full((5, 1), size))
+        digests.append(digest_of({n: t.tolist() for n, t in learner.state(0).items()}))
     if digests[0] == digests[1]:
         return [
             Finding("determinism", "ok", f"two trainings on {recipe.device.type} are bit-equal")

@@ -75,6 +75,14 @@ class Project:
         """Measures of one generation."""
         return self.root / "evaluation" / generation
 
+    def audit(self, generation: str) -> Path:
+        """Judgement of the procedure that made one generation, by pools of models."""
+        return self.root / "audit" / generation
+
+    def study(self, name: str) -> Path:
+        """Results of one study."""
+        return self.root / "studies" / name
+
     def attribution(self, generation: str) -> Path:
         """Train x query scores of one generation."""
         return self.root / "attribution" / generation

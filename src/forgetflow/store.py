@@ -60,7 +60,13 @@ class Receipt:
 
 
 class Store:
-    """Checkpoints under content keys in the folder `root`."""
+    """Checkpoints under content keys in the folder `root`.
+
+    Attributes:
+        keeps_only_finished: training leaves neither states between slices nor recovery points.
+    """
+
+    keeps_only_finished = False
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -75,9 +81,7 @@ class Store:
         facts: Mapping[str, Any] | None = None,
     ) -> Receipt:
         """Store `tensors` under `key`, replacing what was there, and return the receipt."""
-        data = safetensors.torch.save(
-            {n: t.detach().cpu().contiguous() for n, t in tensors.items()}
-        )
+        data = to_bytes(tensors)
         receipt = Receipt(
             key=key,
             sha256=hashlib.sha256(data).hexdigest(),
@@ -152,6 +156,10 @@ class Store:
             write_atomically(path, data)
         return name
 
+    def knows(self, name: str) -> bool:
+        """Return whether a record set is in the index."""
+        return self._members_path(name).is_file()
+
     def members(self, name: str) -> Digests:
         """Return the record digests of a set, uint8 (N, 32).
 
@@ -195,3 +203,8 @@ class Store:
 
     def _members_path(self, name: str) -> Path:
         return self.root / "members" / name[:2] / name
+
+
+def to_bytes(tensors: Mapping[str, Tensor]) -> bytes:
+    """Return tensors as a safetensors file."""
+    return safetensors.torch.save({n: t.detach().cpu().contiguous() for n, t in tensors.items()})

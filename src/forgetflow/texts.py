@@ -1,17 +1,18 @@
 """What the verbs of the command line print for people."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from forgetflow.console import MISSING, facts, percent, seconds, table
 
 if TYPE_CHECKING:
+    from forgetflow.partition.recommendation import Recommendation
     from forgetflow.requests.seal import SealResult
     from forgetflow.unlearning.plan import Plan
     from forgetflow.unlearning.verify import Verdict
 
 SHOWN = 6
-"""Affected shards that a plan names; `--json` has all."""
+"""Affected shards, or bands of a layout, that are named; `--json` has all."""
 
 
 def sealed(result: "SealResult") -> str:
@@ -49,13 +50,96 @@ def plan(found: "Plan") -> str:
             ("method", f"{found.method} ({found.guarantee})"),
             ("to forget", f"{found.records} record(s) for {found.requests} request(s)"),
             ("due", f"{found.due_at:%Y-%m-%d} ({found.days_left} days left)"),
+            ("must start by", _start(found)),
             ("affected shards", f"{len(found.shards)} of {found.total_shards}: {restarts}"),
             ("to retrain", None if retrain is None else f"{retrain:,} record passes{share}"),
             ("estimated training", seconds(found.estimated_seconds)),
             ("full retraining", seconds(found.full_seconds)),
             ("stored objects that learned from them", found.objects_to_erase),
+            *([] if found.sealed else [("waiting would save", _saving(found))]),
         ]
     )
+
+
+def _start(found: "Plan") -> str:
+    """Say until when one may wait."""
+    days = found.wait_days
+    wait = f"{days} day(s) to wait at most" if days else "no day left to wait"
+    return f"{found.start_by:%Y-%m-%d} ({wait}, one full retraining in reserve)"
+
+
+def _saving(found: "Plan") -> str | None:
+    """Say what one joint batch would save over this one now and another later."""
+    waiting = found.waiting
+    if waiting is None or found.retrain_samples is None:
+        return None
+    apart = found.retrain_samples + waiting.later_samples
+    time = seconds(waiting.saved_seconds)
+    return (
+        f"{waiting.saved_samples:,.0f} of {apart:,.0f} record passes"
+        f"{f' ({time})' if time else ''} if {waiting.subjects} more ask, whoever they are"
+    )
+
+
+def layouts(found: "Recommendation") -> str:
+    """Show what layouts cost, and the lines that params.yaml needs for the recommended one."""
+    head = facts(
+        [
+            ("subjects", f"{found.subjects:,}"),
+            ("expected deletions", f"{found.deletions:,.2f}"),
+            ("full retraining", f"{found.full_retraining:,.0f} record passes"),
+        ]
+    )
+    columns = [
+        "layout",
+        "bands",
+        "shards per band",
+        "records per shard",
+        "deletions per shard",
+        "passes one by one",
+        "passes all at once",
+    ]
+    rows = []
+    for option in found.options:
+        own = option.layout
+        sizes = [round(n / s) for n, s in zip(own.records, own.shards, strict=True)]
+        rows.append(
+            [
+                option.rule,
+                len(own.shards),
+                _listed(own.shards, "d"),
+                _span(sizes, ",d"),
+                _span(own.deletions, ".3g"),
+                f"{option.sequential:,.0f}",
+                f"{option.batch:,.0f}",
+            ]
+        )
+    return f"{head}\n\n{table(columns, rows)}\n\n{_advice(found)}"
+
+
+def _advice(found: "Recommendation") -> str:
+    best = found.best
+    if best.rule == "params":
+        return "Keep the layout of params.yaml: none of these expects markedly less retraining."
+    bounds = list(best.layout.thresholds)
+    shards = list(best.layout.shards) if bounds else []
+    return (
+        f"Recommended: {best.rule}. In params.yaml, before the original model is trained (a later\n"
+        "change trains everything again), and never to be fitted anew when somebody has left:\n"
+        f"  partition:\n    shard_thresholds: {bounds}\n    band_shards: {shards}"
+    )
+
+
+def _span(values: Sequence[float], spec: str) -> str:
+    """Return the least and the greatest value."""
+    ends = [format(one, spec) for one in (min(values), max(values))]
+    return " to ".join(dict.fromkeys(ends))
+
+
+def _listed(values: Sequence[float], spec: str) -> str:
+    """Return the first few values, with a sign that there are more."""
+    shown = ", ".join(format(one, spec) for one in values[:SHOWN])
+    return f"{shown}, ..." if len(values) > SHOWN else shown
 
 
 def verdict(verdict: "Verdict") -> str:

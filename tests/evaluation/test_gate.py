@@ -13,8 +13,22 @@ GATE = GateSettings(
 )
 
 
-def figures(test=0.9, parent=0.92, auc=0.55, oracle=0.5, parent_auc=0.7):
+def figures(test=0.9, parent=0.92, auc=0.55, oracle=0.5, parent_auc=0.7, **audit):
+    judged = {
+        "ulira": 0.5,
+        "low": 0.4,
+        "misbehaving": 0,
+        "no_power": 0,
+        "members": 100,
+        "klom": 1.0,
+    }
+    judged |= audit
     return {
+        "audit": {
+            "ulira": {"value": judged["ulira"], "low": judged["low"]},
+            "klom_p95": {"value": judged["klom"]},
+            **{name: judged[name] for name in ("misbehaving", "no_power", "members")},
+        },
         "accuracy": {"unlearned": {"test": test}, "parent": {"test": parent}},
         "membership": {
             "unlearned": {"auc": auc},
@@ -36,8 +50,10 @@ def test_a_model_within_all_bounds_passes() -> None:
         "min_test_accuracy",
         "max_test_accuracy_drop",
         "max_membership_gap",
+        "max_ulira_accuracy",
+        "controls",
     ]
-    assert [check.value for check in verdict.checks] == pytest.approx([0.9, 0.02, 0.05])
+    assert [check.value for check in verdict.checks] == pytest.approx([0.9, 0.02, 0.05, 0.4, 0])
 
 
 @pytest.mark.parametrize(
@@ -47,6 +63,9 @@ def test_a_model_within_all_bounds_passes() -> None:
         ({"test": 0.85, "parent": 0.91}, 1),
         ({"auc": 0.61}, 2),
         ({"auc": 0.39}, 2),  # over-forgetting gives the records away as well
+        ({"ulira": 0.9, "low": 0.76}, 3),
+        ({"misbehaving": 1}, 4),
+        ({"no_power": 1}, 4),
     ],
 )
 def test_each_bound_can_fail(changes, failing) -> None:
@@ -66,12 +85,12 @@ def test_a_rise_of_accuracy_is_no_drop() -> None:
     assert check_gate(figures(test=0.99, parent=0.9), GATE, "exact", 100).passed
 
 
-def test_small_forget_sets_skip_the_membership_bound_only() -> None:
-    verdict = check_gate(figures(auc=0.9), GATE, "approximate", 19)
-    assert outcomes(verdict) == ["passed", "passed", "skipped"]
+def test_small_forget_sets_skip_bounds_on_attacks_and_controls_only() -> None:
+    verdict = check_gate(figures(auc=0.9, low=0.9, misbehaving=1), GATE, "approximate", 19)
+    assert outcomes(verdict) == ["passed", "passed", "skipped", "skipped", "skipped"]
     assert "19" in verdict.checks[2].reason
     assert verdict.passed
-    assert verdict.words == "passed (1 of 3 skipped)"
+    assert verdict.words == "passed (3 of 5 skipped)"
     assert not check_gate(figures(auc=0.9), GATE, "approximate", 20).passed
 
 
@@ -79,29 +98,34 @@ def test_missing_figures_are_skipped_with_the_reason_given() -> None:
     metrics = figures()
     del metrics["membership"]
     verdict = check_gate(metrics, GATE, "approximate", 100, {"membership": "no oracle: too dear"})
-    assert outcomes(verdict) == ["passed", "passed", "skipped"]
+    assert outcomes(verdict) == ["passed", "passed", "skipped", "passed", "passed"]
     assert verdict.checks[2].reason == "no oracle: too dear"
     assert "membership.unlearned.auc" in check_gate(metrics, GATE, "exact", 100).checks[2].reason
 
 
 def test_nothing_measured_is_not_called_passed() -> None:
     verdict = check_gate({}, GATE, "approximate", 100)
-    assert outcomes(verdict) == ["skipped"] * 3
+    assert outcomes(verdict) == ["skipped"] * 5
     assert verdict.words == "nothing checked"
 
 
 def test_bounds_of_null_are_not_checked() -> None:
     open_gate = GateSettings(
-        min_test_accuracy=None, max_test_accuracy_drop=None, max_membership_gap=None
+        min_test_accuracy=None,
+        max_test_accuracy_drop=None,
+        max_membership_gap=None,
+        max_ulira_accuracy=None,
+        controls=False,
     )
-    verdict = check_gate(figures(test=0.0, auc=1.0), open_gate, "approximate", 100)
-    assert outcomes(verdict) == ["skipped"] * 3
+    wrong = figures(test=0.0, auc=1.0, low=1.0, misbehaving=3)
+    verdict = check_gate(wrong, open_gate, "approximate", 100)
+    assert outcomes(verdict) == ["skipped"] * 5
     assert all("params.yaml" in check.reason for check in verdict.checks)
 
 
 def test_the_first_build_is_held_to_its_accuracy() -> None:
     verdict = check_gate({"accuracy": {"original": {"test": 0.7}}}, GATE, "exact", 0)
-    assert outcomes(verdict) == ["failed", "skipped", "skipped"]
+    assert outcomes(verdict) == ["failed", "skipped", "skipped", "skipped", "skipped"]
     assert "no parent" in verdict.checks[1].reason
 
 
@@ -115,6 +139,34 @@ def test_a_failure_says_what_it_means_for_the_guarantee() -> None:
 def test_a_check_that_the_unchanged_parent_passes_says_so() -> None:
     assert "unchanged" in check_gate(figures(parent_auc=0.55), GATE, "exact", 100).checks[2].note
     assert check_gate(figures(parent_auc=0.7), GATE, "exact", 100).checks[2].note == ""
+
+
+def test_without_power_an_exact_method_passes_with_a_note() -> None:
+    check = check_gate(figures(no_power=1), GATE, "exact", 100).checks[4]
+    assert check.outcome == "passed"
+    assert "cannot be told" in check.note
+
+
+@pytest.mark.parametrize("guarantee", ["exact", "approximate"])
+def test_misbehaving_controls_stop_every_method(guarantee) -> None:
+    assert not check_gate(figures(misbehaving=1), GATE, guarantee, 100).passed
+
+
+def test_klom_is_held_to_its_bound_with_enough_members_only() -> None:
+    bound = GATE.model_copy(update={"max_klom_p95": 2.0})
+    names = {
+        check.name: check for check in check_gate(figures(klom=2.1), bound, "exact", 50).checks
+    }
+    assert names["max_klom_p95"].outcome == "failed"
+    few = check_gate(figures(klom=9.0, members=79), bound, "exact", 50)
+    assert "79 members" in next(c for c in few.checks if c.name == "max_klom_p95").reason
+    assert few.passed
+
+
+def test_a_low_end_that_is_missing_is_the_value_itself() -> None:
+    metrics = figures(ulira=0.8)
+    del metrics["audit"]["ulira"]["low"]
+    assert outcomes(check_gate(metrics, GATE, "approximate", 100))[3] == "failed"
 
 
 def test_json_round_trip() -> None:

@@ -59,7 +59,10 @@ def deletion(attacked, make_card):
         context = attacked(
             unlearned=(unseen, unseen), parent=(remembered, unseen), oracle=(unseen * 1.01, unseen)
         )
-        extra = {"points": points or {"counted": 1500, "full_retraining": 6000.0}}
+        extra = {
+            "points": points or {"counted": 1500, "full_retraining": 6000.0},
+            "audit": {"ulira": {"value": 0.5}, "misbehaving": 0, "no_power": 0, "members": 16},
+        }
         evaluation = with_extra(evaluate(context), extra)
         card = make_card(
             batch,

@@ -57,7 +57,7 @@ def test_an_unknown_architecture_is_refused():
         build(unknown, DIGIT, 10, 0)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", ["mlp", "lenet", "logistic"])
 @pytest.mark.parametrize("normalize", ["none", "standard"])
 def test_weights_are_a_function_of_the_seed(architecture, normalize):
     settings = ModelSettings(architecture=architecture, normalize=normalize)

@@ -1,12 +1,14 @@
 """Small record sets and workspaces, and the bytes that training leaves in a store."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import yaml
+from torch import Tensor
 
 from forgetflow.config import Settings
 from forgetflow.partition import place
@@ -15,7 +17,10 @@ from forgetflow.project import Project
 from forgetflow.records.record_set import RecordSet, build_record_set, write_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
 from forgetflow.store import Store
-from forgetflow.training.chain import Chain, Recipe
+from forgetflow.training.chain import Chain, Recipe, Samples
+from forgetflow.training.learners import Resident, learners
+from forgetflow.training.lockstep import Segment, Track, longest_first, run
+from forgetflow.training.schedule import Batches
 from forgetflow.training.workspace import Workspace
 
 BASE: dict[str, dict[str, Any]] = {
@@ -83,6 +88,33 @@ def make_space(
     return make
 
 
+@pytest.fixture(scope="session")
+def make_recipe(make_settings: Callable[..., Settings]) -> Callable[..., Recipe]:
+    """Return a maker of recipes from an input shape, a number of classes and blocks."""
+
+    def make(shape: tuple[int, ...] = (6,), classes: int = 3, **blocks: dict[str, Any]) -> Recipe:
+        return Recipe.from_settings(make_settings(**blocks), shape, classes)
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_samples() -> Callable[..., Samples]:
+    """Return a maker of random samples."""
+
+    def make(
+        count: int = 23, shape: tuple[int, ...] = (6,), classes: int = 3, seed: int = 0
+    ) -> Samples:
+        rng = np.random.default_rng([seed, count])
+        return Samples(
+            rng.normal(size=(count, *shape)).astype(np.float32),
+            rng.integers(classes, size=count),
+            rng.integers(256, size=(count, 32), dtype=np.uint8),
+        )
+
+    return make
+
+
 @pytest.fixture
 def make_project(tmp_path: Path) -> Callable[[Workspace], Project]:
     """Return a maker of a project folder with the records, placement and settings of a space."""
@@ -96,6 +128,43 @@ def make_project(tmp_path: Path) -> Callable[[Workspace], Project]:
         return project
 
     return make
+
+
+@dataclass(frozen=True)
+class Member:
+    """What one learner of a pool learns from, and for how long."""
+
+    seed: int
+    shard: int
+    samples: Samples
+    steps: int
+
+
+@pytest.fixture(scope="session")
+def make_member() -> type[Member]:
+    return Member
+
+
+@pytest.fixture(scope="session")
+def train_pool() -> Callable[..., list[dict[str, Tensor]]]:
+    """Return a function that trains members of one recipe together and returns their states."""
+
+    def train(recipe: Recipe, members: Sequence[Member], sign: int = 1) -> list[dict[str, Tensor]]:
+        data = Resident.of([member.samples for member in members], recipe)
+        tracks = []
+        for member in members:
+            where = data.find(member.samples.digests)
+            place = (member.shard, 0)
+            batches = Batches(data.digests[where], recipe.train.batch_size, member.seed, place)
+            tracks.append(Track([Segment(batches, where, 0, member.steps)]))
+        order = longest_first(tracks)
+        group = learners(recipe, [(members[i].seed, members[i].shard) for i in order], sign)
+        for number, i in enumerate(order):
+            group.fit_normalisation(number, data.inputs[tracks[i].segment.where])
+        run(group, data, [tracks[i] for i in order])
+        return [group.state(order.index(i)) for i in range(len(members))]
+
+    return train
 
 
 @pytest.fixture(scope="session")

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from forgetflow.config import ModelSettings, TrainSettings
+from forgetflow.errors import InputError
 from forgetflow.keys import set_digest
 from forgetflow.models import ARCHITECTURES
 from forgetflow.partition.assignment import Assignment
@@ -21,6 +22,7 @@ OTHER = {
     ("train", "epochs"): 4,
     ("train", "batch_size"): 5,
     ("train", "optimizer"): "adam",
+    ("train", "engine"): "sequential",
     ("train", "learning_rate"): 0.11,
     ("train", "momentum"): 0.5,
     ("train", "weight_decay"): 1e-3,
@@ -29,6 +31,8 @@ OTHER = {
     ("model", "normalize"): "standard",
     ("run", "seed"): 1,
 }
+HARMLESS = {"config", "errors", "store"}
+ENGINES = ("sequential", "stacked")
 UNSEEN = {
     ("train", "checkpoint_seconds"): 0.5,
     ("run", "workers"): 7,
@@ -95,20 +99,47 @@ def test_every_named_source_file_counts(records, make_space, monkeypatch, name):
     assert not set(before) & set(keys(make_space(records)))
 
 
-def test_the_architectures_own_file_counts(images, make_space, monkeypatch):
+def test_the_files_of_architecture_and_engine_count(images, make_space, monkeypatch):
     asked = []
     monkeypatch.setattr(chain_module, "code_digest", lambda *names: asked.append(names))
     for architecture in ARCHITECTURES:
-        _ = make_space(images, model={"architecture": architecture}).recipe.digest
-        assert f"models/{architecture}.py" in asked[-1]
+        for engine in ENGINES if architecture in chain_module.STACKABLE else ("sequential",):
+            space = make_space(
+                images, model={"architecture": architecture}, train={"engine": engine}
+            )
+            _ = space.recipe.digest
+            assert {f"models/{architecture}.py", f"training/{engine}.py"} <= set(asked[-1])
+    for engine, name in chain_module.ENGINE_CODE.items():
+        _ = replace(space.recipe, engine=engine, company="matters").digest
+        assert name in asked[-1]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_the_engine_is_chosen_by_architecture(images, make_space, architecture):
+    """`auto` has the keys of the engine it stands for; one that cannot do it is refused."""
+
+    def keys_with(engine):
+        model = {"architecture": architecture}
+        return keys(make_space(images, model=model, train={"engine": engine}))
+
+    if architecture in chain_module.STACKABLE:
+        assert keys_with("auto") == keys_with("stacked") != keys_with("sequential")
+    else:
+        assert keys_with("auto") == keys_with("sequential")
+        with pytest.raises(InputError, match=f"stacked trains .*, not {architecture}"):
+            keys_with("stacked")
 
 
 def test_no_source_file_that_training_uses_is_left_out():
     """Whatever the trainer imports from here is part of the key, or cannot change a bit of it."""
-    harmless = {"config", "errors", "store", "models.lenet", "models.mlp"}
-    named = {name.removesuffix(".py").replace("/", ".") for name in chain_module.CODE}
-    named |= {name.removesuffix(".__init__") for name in named}
-    for module in chain_module.CODE:
+    chosen = {f"models/{name}.py" for name in ARCHITECTURES}
+    chosen |= set(chain_module.ENGINE_CODE.values()) - set(chain_module.CODE)
+    for module in (*chain_module.CODE, *chosen):
+        counted = set(chain_module.CODE)
+        if module in ("models/__init__.py", "training/learners.py"):
+            counted |= chosen  # the one it picks is part of the key
+        named = {name.removesuffix(".py").replace("/", ".") for name in counted}
+        named |= {name.removesuffix(".__init__") for name in named}
         for node in ast.walk(ast.parse((files("forgetflow") / module).read_text())):
             if not isinstance(node, ast.ImportFrom) or not node.module.startswith("forgetflow"):
                 continue
@@ -117,7 +148,7 @@ def test_no_source_file_that_training_uses_is_left_out():
                 candidates = {inside, f"{inside}.{alias.name}".removeprefix(".")} - {""}
                 if candidates == {"PINNED"}:  # read through the fingerprint
                     continue
-                assert candidates & (named | harmless), f"{module} imports {candidates}"
+                assert candidates & (named | HARMLESS), f"{module} imports {candidates}"
 
 
 def test_the_numeric_environment_changes_the_key(records, make_space, monkeypatch):

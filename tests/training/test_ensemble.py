@@ -19,7 +19,8 @@ from forgetflow.training.ensemble import (
     weights_file,
     write_model,
 )
-from forgetflow.training.trainer import train_chain, weights_of
+from forgetflow.training.sequential import weights_of
+from forgetflow.training.trainer import train_chain
 
 CPU = torch.device("cpu")
 

@@ -13,10 +13,23 @@ from forgetflow.errors import InputError
 from forgetflow.training import environment
 from forgetflow.training.trainer import train_chain
 
-LENET = {
-    "model": {"architecture": "lenet", "normalize": "standard"},
-    "train": {"optimizer": "adam", "batch_size": 16, "epochs": 4, "learning_rate": 0.01},
+ADAM = {"optimizer": "adam", "batch_size": 16, "epochs": 4, "learning_rate": 0.01}
+KINDS = {
+    "sequential": {
+        "model": {"architecture": "lenet", "normalize": "standard"},
+        "train": ADAM | {"engine": "sequential"},
+    },
+    "stacked": {
+        "model": {"hidden": [128], "normalize": "standard"},
+        "train": ADAM | {"engine": "stacked"},
+    },
 }
+
+
+@pytest.fixture(scope="module", params=KINDS.values(), ids=KINDS)
+def kind(request):
+    """Settings that train with either engine."""
+    return request.param
 
 
 @pytest.fixture(scope="module")
@@ -33,9 +46,9 @@ def built(space, state_bytes):
 
 
 @pytest.fixture(scope="module")
-def expected(many, make_space, state_bytes):
+def expected(many, make_space, state_bytes, kind):
     torch.set_num_threads(1)
-    return built(make_space(many, **LENET), state_bytes)
+    return built(make_space(many, **kind), state_bytes)
 
 
 def test_activating_makes_this_process_deterministic():
@@ -91,23 +104,25 @@ def test_importing_the_package_pins_the_numeric_libraries(monkeypatch):
     assert environment.is_pinned()
 
 
-def test_a_thread_count_set_before_does_not_matter(many, make_space, state_bytes, expected):
+def test_a_thread_count_set_before_does_not_matter(many, make_space, state_bytes, expected, kind):
     torch.set_num_threads(2)
-    assert built(make_space(many, **LENET), state_bytes) == expected
+    assert built(make_space(many, **kind), state_bytes) == expected
 
 
-def test_global_random_state_is_neither_read_nor_moved(many, make_space, state_bytes, expected):
+def test_global_random_state_is_neither_read_nor_moved(
+    many, make_space, state_bytes, expected, kind
+):
     for seed in (1, 2):
         torch.manual_seed(seed)
         before = torch.get_rng_state()
-        assert built(make_space(many, **LENET), state_bytes) == expected
+        assert built(make_space(many, **kind), state_bytes) == expected
         assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_shards_trained_at_once_have_the_bytes_of_one_after_another(
-    many, make_space, state_bytes, expected
+    many, make_space, state_bytes, expected, kind
 ):
-    space = make_space(many, **LENET)
+    space = make_space(many, **kind)
     chains = [space.chain(shard, space.everything) for shard in range(2)]
     together = Barrier(2, timeout=60)
 
@@ -138,9 +153,9 @@ for shard in (1, 0):
 
 
 def test_a_fresh_process_makes_the_same_bytes(
-    many, make_space, make_project, state_bytes, expected
+    many, make_space, make_project, state_bytes, expected, kind
 ):
-    space = make_space(many, **LENET)
+    space = make_space(many, **kind)
     project = make_project(space)
     command = [sys.executable, "-c", SCRIPT, str(project.root)]
     subprocess.run(command, capture_output=True, text=True, check=True)

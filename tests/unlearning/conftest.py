@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from torch import Tensor
 
 from forgetflow.config import DataSettings, Settings
 from forgetflow.partition import place
@@ -24,7 +25,10 @@ from forgetflow.requests.seal import seal
 from forgetflow.store import Store
 from forgetflow.training.chain import Recipe
 from forgetflow.training.ensemble import ModelCard
-from forgetflow.training.trainer import Learner, OnStep, train_chain
+from forgetflow.training.learners import Resident
+from forgetflow.training.sequential import SequentialLearners
+from forgetflow.training.stacked import StackedLearners
+from forgetflow.training.trainer import OnStep, train_chain
 from forgetflow.training.workspace import Mask, Workspace
 from forgetflow.unlearning import method_named
 from forgetflow.unlearning.protocol import UnlearningMethod, View
@@ -274,11 +278,16 @@ def folder(copy_folder: Callable[[Folder], Folder], built_folder: Folder) -> Fol
 def count_samples(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Return a list that grows by the size of every mini-batch that is learned."""
     sizes: list[int] = []
-    step = Learner.step
-
-    def counting(self: Learner, inputs: Any, targets: Any, rows: Any) -> None:
-        sizes.append(len(rows))
-        step(self, inputs, targets, rows)
-
-    monkeypatch.setattr(Learner, "step", counting)
+    for engine in (SequentialLearners, StackedLearners):
+        monkeypatch.setattr(engine, "steps", counting(engine.steps, sizes))
     return sizes
+
+
+def counting(steps: Callable[..., None], sizes: list[int]) -> Callable[..., None]:
+    """Return an engine's `steps` that also notes the size of every mini-batch."""
+
+    def note(self: Any, data: Resident, rows: Tensor, counts: Tensor) -> None:
+        sizes.extend(counts.flatten().tolist())
+        steps(self, data, rows, counts)
+
+    return note

@@ -10,7 +10,7 @@ from forgetflow.config import FinetuneSettings, UnlearnSettings
 from forgetflow.keys import canonical_order
 from forgetflow.models import build
 from forgetflow.training.schedule import Batches
-from forgetflow.training.trainer import weights_of
+from forgetflow.training.sequential import weights_of
 from forgetflow.unlearning import METHODS
 
 FINETUNE = METHODS["finetune"]
@@ -69,8 +69,10 @@ def test_only_affected_constituents_move(lab, space, parent, forget):
     assert child.constituent(1).weights != parent.constituent(1).weights
 
 
-def test_it_is_plain_training_on_the_retain_set(lab, space, parent, forget):
+def test_it_is_plain_training_on_the_retain_set(lab, records, forget):
     """A loop of torch alone gives the same bits."""
+    space = lab.space(records, model={"normalize": "standard"}, train={"engine": "sequential"})
+    parent = lab.build(space)
     copy = lab.copy(space)
     child = run(lab, copy, parent, forget)
     left = space.records.take((space.assignment.shard == 1) & ~forget)

@@ -1,4 +1,7 @@
-"""A forecast is what then happens, and making one writes nothing."""
+"""A forecast is what then happens, and making one writes nothing.
+
+What waiting saves is compared with the counts of every later batch there could be.
+"""
 
 import json
 from datetime import UTC, datetime, timedelta
@@ -6,8 +9,12 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
+from forgetflow import texts
 from forgetflow.errors import InputError
-from forgetflow.partition.forecast import restart_slices
+from forgetflow.partition.assignment import Assignment, write_assignment
+from forgetflow.partition.forecast import joint_batch, restart_slices
+from forgetflow.records.record_set import build_record_set
+from forgetflow.records.schema import RecordSchema, TensorFeatures
 from forgetflow.training.workspace import Workspace
 from forgetflow.unlearning.plan import plan_deletion
 
@@ -21,8 +28,26 @@ REQUESTS = {
 }
 
 
-def plan(folder, batch=None, method=None):
-    return plan_deletion(folder.project, batch, method, NOW + timedelta(days=3))
+# Steps of one record and whole epochs a slice: what is counted is not rounded.
+UNROUNDED = {"batch_size": 1, "epochs": 4}
+
+
+def plan(folder, batch=None, method=None, clock=NOW + timedelta(days=3)):
+    return plan_deletion(folder.project, batch, method, clock)
+
+
+def simple_records(count, priors=None):
+    """Return `count` records of as many subjects."""
+    names = [f"{i:05d}" for i in range(count)]
+    return build_record_set(
+        RecordSchema(("a", "b"), TensorFeatures((2,), "float32")),
+        record_ids=[f"r{name}" for name in names],
+        subject_ids=[f"s{name}" for name in names],
+        labels=[i % 2 for i in range(count)],
+        features=np.arange(2 * count, dtype=np.float32).reshape(-1, 2),
+        priors=priors,
+        where="test",
+    )
 
 
 @pytest.mark.parametrize("method", ["sisa", "retrain"])
@@ -60,7 +85,7 @@ def test_on_the_monolith_everything_is_retrained(make_folder, records, count_sam
     assert (forecast.shards, forecast.total_shards) == ({0: 0}, 1)
 
 
-@pytest.mark.parametrize("method", ["none", "finetune"])
+@pytest.mark.parametrize("method", ["none", "finetune", "ascent"])
 def test_a_method_that_rebuilds_nothing_has_no_forecast(folder, method):
     batch = folder.seal({"record": "r0005"})
     forecast = plan(folder, batch, method)
@@ -157,3 +182,140 @@ def test_a_plan_is_json_without_ids(folder):
     batch = folder.seal({"subject": "s0010"})
     text = json.dumps(plan(folder, batch).to_json())
     assert not any(one in text for one in ("r0020", "r0021", "s0010"))
+
+
+def test_with_bands_of_shards_forecast_and_exactness_hold(make_folder, count_samples):
+    bands = {"shards": 4, "shard_thresholds": [0.1], "band_shards": [1, 3]}
+    records = simple_records(40, [0.05 if i % 2 else 0.4 for i in range(40)])
+    folder = make_folder(records, partition=bands)
+    folder.build()
+    batch = folder.seal({"record": "r00003"}, {"record": "r00008"})
+    forecast = plan(folder, batch)
+    assert len(forecast.shards) == 2
+    assert 0 in forecast.shards
+    count_samples.clear()
+    folder.unlearn(batch)
+    assert forecast.retrain_samples == sum(count_samples)
+    left = records.take(~records.mask(["r00003", "r00008"]))
+    scratch = make_folder(left, partition=bands)
+    scratch.build()
+    assert folder.weights(batch) == scratch.weights("original")
+
+
+# What waiting saves
+
+
+@pytest.mark.parametrize("partition", [{}, {"shards": 5, "slices": 1}, {"shards": 1, "slices": 3}])
+@pytest.mark.parametrize("method", ["sisa", "retrain"])
+def test_waiting_saves_the_mean_over_all_later_batches(
+    make_folder, make_records, partition, method
+):
+    some = make_records(24)
+    train = UNROUNDED if partition.get("slices") != 1 else {"batch_size": 1, "epochs": 3}
+
+    def counted(*batches):
+        """Return the samples of the last of these batches of subjects."""
+        folder = make_folder(some, partition=partition, train=train)
+        for subjects in batches:
+            batch = folder.seal(*({"subject": one} for one in subjects))
+        return plan(folder, batch, method)
+
+    first = counted(["s0005"])
+    others = sorted(set(some.subject_ids) - {"s0005"})
+    later = [counted(["s0005"], [one]).retrain_samples for one in others]
+    joint = [counted(["s0005", one]).retrain_samples for one in others]
+    assert first.waiting.subjects == 1
+    assert first.waiting.later_samples == pytest.approx(np.mean(later))
+    assert first.waiting.together_samples == pytest.approx(np.mean(joint))
+    saved = first.retrain_samples + np.mean(later) - np.mean(joint)
+    assert first.waiting.saved_samples == pytest.approx(saved)
+
+
+def test_on_many_equal_shards_waiting_saves_what_the_formula_says(make_folder):
+    count, shards, slices = 3000, 5, 3
+    records = simple_records(count)
+    numbers = np.arange(count)
+    equal = Assignment(shards, slices, numbers % shards, numbers // shards % slices)
+    saved = []
+    # A record of every slice of shard 0: the mean over the slices that a request may hit.
+    for record in ("r00000", "r00005", "r00010"):
+        folder = make_folder(
+            records, partition={"shards": shards, "slices": slices}, train=UNROUNDED
+        )
+        write_assignment(records, equal, folder.project.partition / "assignment.parquet")
+        saved.append(plan(folder, folder.seal({"record": record})).waiting.saved_samples)
+    one, two = (joint_batch(count, shards, slices, requests, 4.0) for requests in (1, 2))
+    assert np.mean(saved) == pytest.approx(2 * one - two, rel=0.005)
+
+
+def test_all_of_a_full_retraining_is_saved(make_folder, records):
+    folder = make_folder(records, partition={"method": "monolith"})
+    forecast = plan(folder, folder.seal({"record": "r0005"}))
+    assert forecast.waiting.saved_samples == pytest.approx(forecast.retrain_samples)
+
+
+def test_nothing_is_said_of_waiting_where_it_means_nothing(folder):
+    assert plan(folder, folder.seal({"record": "r0005"}), "finetune").waiting is None
+    everybody = plan(folder, folder.seal(*REQUESTS["everything"]))
+    assert everybody.waiting is None
+    assert "waiting" not in texts.plan(everybody)
+
+
+def test_a_later_batch_is_no_larger_than_what_is_left(folder):
+    many = [{"subject": f"s{i:04d}"} for i in range(20)]
+    assert plan(folder, folder.seal(*many)).waiting.subjects == 10
+
+
+def test_what_waiting_saves_is_told_before_sealing_only(folder):
+    folder.request(subject="s0010")
+    before = plan(folder)
+    seconds = before.waiting.saved_seconds
+    assert seconds == pytest.approx(
+        before.waiting.saved_samples * before.full_seconds / before.full_samples
+    )
+    text = texts.plan(before)
+    assert f"{before.waiting.saved_samples:,.0f} of " in text
+    assert "if 1 more ask" in text
+    assert "waiting" not in texts.plan(plan(folder, folder.seal()))
+    assert plan(folder, "b1").waiting == before.waiting
+
+
+# What the due date forbids
+
+
+def test_one_may_wait_until_a_full_retraining_before_the_due_date(folder):
+    batch = folder.seal({"record": "r0005"})
+    forecast = plan(folder, batch)
+    reserve = timedelta(seconds=forecast.full_seconds)
+    assert forecast.due_at - reserve - timedelta(seconds=1) <= forecast.start_by
+    assert forecast.start_by <= forecast.due_at - reserve
+    assert (forecast.days_left, forecast.wait_days) == (27, 26)
+    assert f"{forecast.start_by:%Y-%m-%d} (26 day(s) to wait at most" in texts.plan(forecast)
+
+
+def test_without_a_pace_one_may_wait_until_the_due_date(make_folder, records):
+    folder = make_folder(records)
+    forecast = plan(folder, folder.seal({"record": "r0005"}))
+    assert forecast.start_by == forecast.due_at
+    assert forecast.wait_days == forecast.days_left == 27
+    assert forecast.waiting.saved_seconds is None
+
+
+def test_the_most_urgent_request_decides(folder):
+    folder.request(record="r0005")
+    assert plan(folder).wait_days == 26
+    folder.request(record="r0006", due_at="2026-01-12T12:00:00Z")
+    urgent = plan(folder)
+    assert urgent.due_at == NOW + timedelta(days=7)
+    assert urgent.wait_days == 3
+    folder.request(record="r0007", due_at="2026-02-12")
+    assert plan(folder).start_by == urgent.start_by
+
+
+@pytest.mark.parametrize("days", [30, 31, 100])
+def test_no_day_is_left_when_the_time_has_come(folder, days):
+    folder.request(record="r0005")
+    late = plan(folder, clock=NOW + timedelta(days=days))
+    assert late.wait_days == 0
+    assert late.days_left == 30 - days
+    assert "no day left to wait" in texts.plan(late)

@@ -173,10 +173,10 @@ def test_a_method_that_peeks_is_stopped(view_with):
 
 
 def test_methods_are_found_by_name():
-    assert [*METHODS] == ["sisa", "retrain", "none", "finetune"]
+    assert [*METHODS] == ["sisa", "retrain", "none", "finetune", "ascent"]
     for name in METHODS:
         assert method_named(name).name == name
-    with pytest.raises(InputError, match="known: sisa, retrain, none, finetune"):
+    with pytest.raises(InputError, match="known: sisa, retrain, none, finetune, ascent"):
         method_named("magic")
 
 

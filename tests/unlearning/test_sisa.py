@@ -18,6 +18,7 @@ VARIANTS = {
         "train": {"optimizer": "adam", "learning_rate": 0.01},
         "model": {"normalize": "standard"},
     },
+    "one after another": {"train": {"engine": "sequential"}},
     "one record a step, one slice": {
         "train": {"batch_size": 1, "epochs": 1},
         "partition": {"shards": 4, "slices": 1},

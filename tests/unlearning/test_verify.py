@@ -72,7 +72,7 @@ def test_a_model_of_nobody_passes(folder):
     assert verdict.compared == 0
 
 
-@pytest.mark.parametrize("method", ["none", "finetune"])
+@pytest.mark.parametrize("method", ["none", "finetune", "ascent"])
 def test_an_approximate_model_is_checked_but_not_built_again(folder, method, count_samples):
     folder.forget(*SECOND, method=method)
     count_samples.clear()

@@ -16,6 +16,9 @@ from forgetflow.unlearning.protocol import Guarantee
 
 Outcome = Literal["passed", "failed", "skipped"]
 
+KLOM_MEMBERS = 80
+"""Members from which KLoM no longer depends on their number."""
+
 ROUNDING = 1e-9
 """Differences of shares carry float error; a bound met up to this is met."""
 
@@ -139,9 +142,61 @@ def check_gate(
         gap = replace(gap, reason=f"{gap.reason}; {_MEANING[Guarantee(guarantee)]}")
     elif gap.outcome == "passed" and idle is not None and abs(idle) <= (gap.bound or 0):
         gap = replace(gap, note=f"the parent's is {abs(idle):.4f}, so {_NO_POWER}")
-    checks = (accuracy, drop, gap)
-    return GateVerdict(all(check.outcome != "failed" for check in checks), checks)
+    small = too_few if 0 < forget_records < least else None
+    checks = [accuracy, drop, gap, _ulira(metrics, gate, small or missing("audit.ulira.value"))]
+    if gate.max_klom_p95 is not None:
+        checks.append(_klom(metrics, gate, small or missing("audit.klom_p95.value")))
+    checks.append(_controls(metrics, gate, guarantee, small or missing("audit.misbehaving")))
+    return GateVerdict(all(check.outcome != "failed" for check in checks), tuple(checks))
 
+
+def _ulira(metrics: Mapping[str, Any], gate: GateSettings, missing: str | None) -> Check:
+    value = figure(metrics, "audit.ulira.value")
+    low = figure(metrics, "audit.ulira.low")
+    return _check(
+        "max_ulira_accuracy",
+        gate.max_ulira_accuracy,
+        value if low is None else low,
+        missing,
+        fact=f"U-LiRA is right in {value or 0:.4f} of its guesses, at least",
+    )
+
+
+def _klom(metrics: Mapping[str, Any], gate: GateSettings, missing: str | None) -> Check:
+    members = figure(metrics, "audit.members") or 0
+    if missing is None and members < KLOM_MEMBERS:
+        missing = f"{members} members are too few: below {KLOM_MEMBERS} KLoM is inflated"
+    return _check(
+        "max_klom_p95",
+        gate.max_klom_p95,
+        figure(metrics, "audit.klom_p95.value"),
+        missing,
+        fact="KLoM on the forget set (95th percentile) is",
+    )
+
+
+def _controls(
+    metrics: Mapping[str, Any], gate: GateSettings, guarantee: str, missing: str | None
+) -> Check:
+    name = "controls"
+    if not gate.controls:
+        return Check(name, None, None, "skipped", "not asked for in params.yaml")
+    if missing:
+        return Check(name, None, 0, "skipped", missing)
+    wrong = figure(metrics, "audit.misbehaving") or 0
+    if wrong:
+        reason = f"{wrong:g} control(s) misbehave, so the audit says nothing: see its page"
+        return Check(name, wrong, 0, "failed", reason)
+    if figure(metrics, "audit.no_power") and guarantee == Guarantee.APPROXIMATE:
+        return Check(name, 0, 0, "failed", f"the controls behave, but {_POWERLESS}")
+    note = f"but {_POWERLESS}" if figure(metrics, "audit.no_power") else ""
+    return Check(name, 0, 0, "passed", "all controls behave", note)
+
+
+_POWERLESS = (
+    "doing nothing cannot be told from retraining on this forget set, so an approximate method "
+    "has no evidence for it"
+)
 
 _NO_POWER = "publishing it unchanged would have passed too and this check says little here"
 

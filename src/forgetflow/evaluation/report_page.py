@@ -1,6 +1,6 @@
 """The report as one HTML page: inline style and figures, no script, nothing from the network."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from html import escape
 from importlib.resources import files
 
@@ -30,7 +30,6 @@ TERMS = {
 def build_report(entries: Sequence[Entry]) -> str:
     """Return the page over all generations, parents first."""
     rows = [summarise(entry) for entry in entries]
-    style = (files("forgetflow.evaluation") / "report.css").read_text()
     parts = [
         "<header><h1>Evaluation report</h1>",
         f'<p class="lead">{escape(_lead(entries))}</p></header>',
@@ -39,14 +38,26 @@ def build_report(entries: Sequence[Entry]) -> str:
         _figures(entries, rows),
         "<h2>Generations in detail</h2>" if entries else "",
         *(detail(entry) for entry in entries),
-        _terms(),
+        glossary(TERMS),
         "<footer>Made by forgetflow from the files in models/ and evaluation/. Figures are "
         "aggregates; the page holds no record, no subject and no single loss.</footer>",
     ]
+    return whole_page("Evaluation report", parts)
+
+
+def whole_page(title: str, parts: Sequence[str], more_style: str = "") -> str:
+    """Return a self-contained document.
+
+    Args:
+        title: of the window, plain text.
+        parts: HTML from top to bottom; empty ones are left out.
+        more_style: CSS beside the report's.
+    """
+    style = (files("forgetflow.evaluation") / "report.css").read_text() + more_style
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>Evaluation report</title><style>\n{style}</style></head>"
+        f"<title>{escape(title)}</title><style>\n{style}</style></head>"
         f"<body><main>\n{chr(10).join(part for part in parts if part)}\n</main></body></html>\n"
     )
 
@@ -181,8 +192,9 @@ def _figures(entries: Sequence[Entry], rows: Sequence[Summary]) -> str:
     return "\n".join(parts)
 
 
-def _terms() -> str:
-    terms = "".join(
-        f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in TERMS.items()
+def glossary(terms: Mapping[str, str]) -> str:
+    """Return the list of terms that a reader needs, as the last card of a page."""
+    items = "".join(
+        f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in terms.items()
     )
-    return f'<h2>How to read this</h2><div class="card"><dl>{terms}</dl></div>'
+    return f'<h2>How to read this</h2><div class="card"><dl>{items}</dl></div>'

@@ -1,5 +1,7 @@
 """How numbers and guarantees are written for people."""
 
+from math import floor, log10
+
 GUARANTEES = {
     "exact": "Exact: the weights equal, byte for byte, those of a build that never had the "
     "forgotten records. This holds within one numeric environment, and for deletion requests "
@@ -19,6 +21,8 @@ ORIGINAL = (
 
 NBSP = "\N{NO-BREAK SPACE}"
 DASH = "\N{EN DASH}"
+MINUS = "\N{MINUS SIGN}"
+TIMES = "\N{MULTIPLICATION SIGN}"
 
 
 def percent(value: object) -> str:
@@ -34,7 +38,23 @@ def decimal(value: object) -> str:
 def signed(value: object) -> str:
     """Return a difference with its sign and three decimals, or a dash."""
     text = f"{value:+.3f}" if isinstance(value, int | float) else DASH
-    return text.replace("-", "\N{MINUS SIGN}")
+    return text.replace("-", MINUS)
+
+
+def significant(value: object) -> str:
+    """Return a figure of any size with three significant digits, or a dash."""
+    if not isinstance(value, int | float):
+        return DASH
+    size = abs(value)
+    if size < 1e-9:  # rounding of sums, not a figure
+        return "0"
+    if size >= 1000:
+        text = f"{value:,.0f}"
+    elif size < 1e-4:
+        text = f"{value:.1e}"
+    else:
+        text = f"{value:.{max(0, 2 - floor(log10(size)))}f}"
+    return text.replace("-", MINUS)
 
 
 def amount(value: object) -> str:
@@ -49,7 +69,7 @@ def seconds(value: object) -> str:
     for size, unit in ((3600, "h"), (60, "min")):
         if value >= size:
             return f"{value / size:.1f}{NBSP}{unit}"
-    digits = 0 if value == 0 else 2 if value < 10 else 1
+    digits = 0 if value == 0 else 3 if value < 0.01 else 2 if value < 10 else 1
     return f"{value:.{digits}f}{NBSP}s"
 
 

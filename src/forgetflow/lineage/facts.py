@@ -47,6 +47,7 @@ class GenerationFacts:
         model_folder: its files, as `training.ensemble.write_model` leaves them.
         metrics: measures by name, numbers only; `test_accuracy` is shown everywhere.
         evaluation_folder: files logged with the run as `evaluation/`; may be missing.
+        audit_folder: files logged with the run as `audit/`; may be missing.
         deletion: the batch; None for an original.
         gate: whether the measures held the bounds of `params.yaml`.
         state: how far the deletion has come.
@@ -59,6 +60,7 @@ class GenerationFacts:
     model_folder: Path
     metrics: Mapping[str, float]
     evaluation_folder: Path | None = None
+    audit_folder: Path | None = None
     deletion: DeletionFacts | None = None
     gate: Gate = "not checked"
     state: str = "unlearned"

@@ -218,11 +218,12 @@ def _dataset(name: str, digest: str, records: int) -> "DatasetInput":
 
 
 def _log_files(client: "MlflowClient", run: "Run", facts: GenerationFacts) -> None:
-    folder = facts.evaluation_folder
-    if folder is not None and folder.is_dir():
+    for name, folder in (("evaluation", facts.evaluation_folder), ("audit", facts.audit_folder)):
+        if folder is None or not folder.is_dir():
+            continue
         for path in sorted(folder.rglob("*")):
             if path.is_file() and path.suffix in SHOWABLE:
-                where = Path("evaluation", path.relative_to(folder)).parent
+                where = Path(name, path.relative_to(folder)).parent
                 client.log_artifact(run.info.run_id, str(path), str(where))
     if facts.report is not None and facts.report.is_file():
         client.log_artifact(run.info.run_id, str(facts.report))

@@ -12,7 +12,7 @@ from torch import nn
 from forgetflow.config import ModelSettings
 from forgetflow.errors import InputError
 from forgetflow.keys import keyed_hash
-from forgetflow.models import lenet, mlp
+from forgetflow.models import allcnn, lenet, logistic, mlp, resnet9, resnet18, wideresnet
 from forgetflow.models.normalize import Standardize
 
 Architecture = Callable[[ModelSettings, tuple[int, ...], int], nn.Module]
@@ -20,6 +20,11 @@ Architecture = Callable[[ModelSettings, tuple[int, ...], int], nn.Module]
 ARCHITECTURES: dict[str, Architecture] = {
     "mlp": mlp.build,
     "lenet": lenet.build,
+    "logistic": logistic.build,
+    "allcnn": allcnn.build,
+    "resnet9": resnet9.build,
+    "wideresnet": wideresnet.build,
+    "resnet18": resnet18.build,
 }
 
 
@@ -57,6 +62,8 @@ def _initialise(network: nn.Module, seed: int) -> None:
             if module.bias is not None:
                 bound = module.weight[0].numel() ** -0.5
                 nn.init.uniform_(module.bias, -bound, bound, generator=generator)
+        elif isinstance(module, nn.BatchNorm2d):
+            module.reset_parameters()  # scale 1, shift 0, statistics as before the first batch
         elif isinstance(module, Standardize):
             module.reset()
         elif list(module.parameters(recurse=False)) or list(module.buffers(recurse=False)):

@@ -14,6 +14,9 @@ from forgetflow.errors import InputError
 def build(settings: ModelSettings, input_shape: tuple[int, ...], classes: int) -> nn.Module:  # noqa: ARG001
     """Return a network (B, C, H, W) -> (B, classes); H and W at least 8.
 
+    Parameters: 144 C + 2,048 (H // 4) (W // 4) + 65 classes + 4,720; 105,866 for 28 x 28 grey
+    images and 10 classes.
+
     Raises:
         InputError: the records are not images of at least 8 x 8.
     """

@@ -108,6 +108,9 @@ def joint_batch(
 
         E = e' N (1 - u - (2 / (R (R+1))) sum_r (r - 1) ((1 - (r - 1)/(R S))^K - u)),
         u = (1 - 1/S)^K, the chance that a shard is not hit.
+
+    Like Eq. 5, this counts shards at the size they had before the batch. What is left of them is
+    e' K less, exactly: a record that leaves is missing from every state trained again after it.
     """
     _check(records, shards=shards, slices=slices, requests=requests)
     before, reached = _slices_before(slices)
@@ -115,6 +118,25 @@ def joint_batch(
     hit_later = (1 - (1 - reached) / shards) ** requests - unhit
     saved = float((before * hit_later).sum()) / (slices * (slices + 1) / 2)
     return epochs * records * (1 - unhit - saved)
+
+
+def joint_sequential(
+    records: int, shards: int, slices: int, requests: float, epochs: float = 1.0
+) -> float:
+    """Return the expected cost of K requests over S shards of R slices, one after another.
+
+    Not in the paper. When request i arrives, each of the R S slices has lost (i - 1) / (R S)
+    records in expectation, and the cost of a restart is linear in sizes; summing it over the
+    slice that is hit and over i gives
+
+        E = e' ((2R + 1) / (3 R S) (N K - K (K - 1) / 2) - K),
+
+    which is Eq. 2 for R = 1 and, to first order in K / N, K times Eq. 4 for N/S records.
+    """
+    _check(records, shards=shards, slices=slices, requests=requests)
+    share = (2 * slices + 1) / (3 * slices * shards)
+    met = records * requests - requests * (requests - 1) / 2
+    return epochs * (share * met - requests)
 
 
 def lone_shard_sequential(records: int, shards: int, requests: float, epochs: float = 1.0) -> float:

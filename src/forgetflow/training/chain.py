@@ -9,17 +9,25 @@ no other logic of retraining.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from forgetflow.config import ModelSettings, Settings, TrainSettings
+from forgetflow.errors import InputError
 from forgetflow.keys import Digests, code_digest, digest_of, set_digest
 from forgetflow.training import environment
+
+Engine = Literal["sequential", "stacked", "vmap"]
+ENGINE_CODE: dict[Engine, str] = {
+    "sequential": "training/sequential.py",
+    "stacked": "training/stacked.py",
+    "vmap": "training/vmapped.py",
+}
 
 CODE = (
     "keys.py",
@@ -28,11 +36,18 @@ CODE = (
     "records/schema.py",
     "training/chain.py",
     "training/environment.py",
+    "training/learners.py",
+    "training/lockstep.py",
     "training/optimizer.py",
     "training/schedule.py",
+    "training/sequential.py",
     "training/trainer.py",
 )
-"""Source files whose behaviour reaches the bytes of a checkpoint, besides the architecture's."""
+"""Source files whose behaviour reaches the bytes of a checkpoint, besides the architecture's
+and the engine's."""
+
+STACKABLE = ("mlp", "logistic")
+"""Architectures that the engine `stacked` can train (`stacked.stackable` of their networks)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +79,12 @@ class Recipe:
         classes: number of classes C.
         seed: run seed.
         device: where to compute.
+        engine: what computes, `sequential`, `stacked` or, in pools, `vmap`.
+        company: whether a learner's bits may depend on who trains beside it, which is so in pools
+            on a GPU only; what is promised to be exact needs `irrelevant`.
+
+    Raises:
+        ValueError: the engine `vmap` where company is to be irrelevant.
     """
 
     model: ModelSettings
@@ -72,31 +93,82 @@ class Recipe:
     classes: int
     seed: int
     device: torch.device
+    engine: Engine
+    company: Literal["irrelevant", "matters"] = "irrelevant"
+
+    def __post_init__(self) -> None:
+        if self.engine == "vmap" and self.company == "irrelevant":
+            raise ValueError(
+                "engine vmap is for pools: bits depend on company, so exactness cannot be promised"
+            )
 
     @classmethod
     def from_settings(
         cls, settings: Settings, input_shape: tuple[int, ...], classes: int
     ) -> "Recipe":
         """Make the recipe that `params.yaml` describes; puts torch into deterministic mode."""
-        device = environment.activate(settings.run.device)
-        return cls(settings.model, settings.train, input_shape, classes, settings.run.seed, device)
+        return cls(
+            settings.model,
+            settings.train,
+            input_shape,
+            classes,
+            settings.run.seed,
+            environment.activate(settings.run.device),
+            engine_for(settings),
+        )
+
+    def for_pools(self) -> "Recipe":
+        """Return the recipe of pools, whose members only have to be draws of the same procedure.
+
+        On a GPU they train together, at the price of bits that depend on company. On a CPU that
+        gains nothing, and `train.engine: sequential` forbids it: then the recipe is this one.
+        """
+        if self.device.type == "cpu" or self.train.engine == "sequential":
+            return self
+        engine: Engine = "stacked" if self.engine == "stacked" else "vmap"
+        return replace(self, engine=engine, company="matters")
 
     def to_json(self) -> dict[str, Any]:
         """Return all ingredients, JSON-ready; how often recovery points are written is none."""
-        return {
+        company = {} if self.company == "irrelevant" else {"company": self.company}
+        return company | {
             "model": self.model.model_dump(mode="json"),
-            "train": self.train.model_dump(mode="json", exclude={"checkpoint_seconds"}),
+            "train": self.train.model_dump(mode="json", exclude={"checkpoint_seconds", "engine"}),
+            "engine": self.engine,
             "input_shape": list(self.input_shape),
             "classes": self.classes,
             "seed": self.seed,
             "environment": environment.fingerprint(self.device),
-            "code": code_digest(*CODE, f"models/{self.model.architecture}.py"),
+            "code": code_digest(
+                *CODE, f"models/{self.model.architecture}.py", ENGINE_CODE[self.engine]
+            ),
         }
 
     @cached_property
     def digest(self) -> str:
         """Digest of all ingredients."""
         return digest_of(self.to_json())
+
+
+def engine_for(settings: Settings) -> Engine:
+    """Return the engine that `train.engine` means; `auto` is the fastest by `benchmarks/pool.py`.
+
+    Stacking wins for linear layers on any device. It loses for convolutions on a CPU, whose
+    batched kernels are slower than one network after another. `vmap` is never meant: see
+    `Recipe.for_pools`.
+
+    Raises:
+        InputError: the architecture cannot be stacked.
+    """
+    wanted, architecture = settings.train.engine, settings.model.architecture
+    if wanted == "stacked" and architecture not in STACKABLE:
+        raise InputError(
+            f"train.engine: stacked trains {' and '.join(STACKABLE)}, not {architecture}; "
+            "use auto or sequential"
+        )
+    if wanted != "auto":
+        return wanted
+    return "stacked" if architecture in STACKABLE else "sequential"
 
 
 @dataclass(frozen=True, eq=False)

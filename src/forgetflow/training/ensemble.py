@@ -26,7 +26,7 @@ from forgetflow.errors import InputError, VerdictError
 from forgetflow.keys import bytes_digest, canonical_json, digest_of
 from forgetflow.models import build
 from forgetflow.store import Store
-from forgetflow.training.trainer import weights_of
+from forgetflow.training.sequential import weights_of
 
 BATCH = 1024
 """Records per forward pass; fixed, because the shape of a batch can select other kernels."""

@@ -27,10 +27,14 @@ class Optimizer:
     Args:
         train: the `train` settings.
         parameters: name -> parameter, updated in place.
+        sign: 1 to descend the loss, -1 to ascend it.
     """
 
-    def __init__(self, train: TrainSettings, parameters: Iterable[tuple[str, Tensor]]) -> None:
+    def __init__(
+        self, train: TrainSettings, parameters: Iterable[tuple[str, Tensor]], sign: int = 1
+    ) -> None:
         self.train = train
+        self.ascend = sign < 0
         self.parameters = dict(parameters)
         self.memory = {
             entry: {
@@ -72,7 +76,7 @@ class Optimizer:
                     lr=train.learning_rate,
                     dampening=0.0,
                     nesterov=False,
-                    maximize=False,
+                    maximize=self.ascend,
                 )
             else:
                 adam(
@@ -89,7 +93,7 @@ class Optimizer:
                     lr=train.learning_rate,
                     weight_decay=train.weight_decay,
                     eps=EPSILON,
-                    maximize=False,
+                    maximize=self.ascend,
                 )
         for parameter in parameters:
             parameter.grad = None

@@ -7,8 +7,9 @@ epochs instead would leave slices that are never trained.
 """
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from math import ceil, floor
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,10 +62,18 @@ class Batches:
     batch_size: int
     seed: int
     place: tuple[int, int]
+    _latest: dict[str, Any] = field(default_factory=dict, repr=False)
 
     def steps_per_epoch(self) -> int:
         """Return the number of steps that visit every record once."""
         return ceil(len(self.digests) / self.batch_size)
+
+    def order(self, epoch: int) -> NDArray[np.intp]:
+        """Return the visiting order of one epoch, (N,)."""
+        if self._latest.get("epoch") != epoch:
+            seed = keyed_hash(self.seed, "epoch", *self.place, epoch)
+            self._latest.update(epoch=epoch, order=keyed_order(self.digests, seed))
+        return self._latest["order"]
 
     def iterate(self, first: int, last: int) -> Iterator[NDArray[np.intp]]:
         """Yield the record positions of steps `first` to `last - 1`.
@@ -77,8 +86,28 @@ class Batches:
         for step in range(first, last):
             if step // per_epoch != epoch:
                 epoch = step // per_epoch
-                order = keyed_order(
-                    self.digests, keyed_hash(self.seed, "epoch", *self.place, epoch)
-                )
+                order = self.order(epoch)
             start = (step % per_epoch) * self.batch_size
             yield order[start : start + self.batch_size]
+
+    def block(self, first: int, last: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the batches of steps `first` to `last - 1` as one array.
+
+        Returns:
+            Positions (T, batch_size), short batches filled up with position 0, and the number of
+            true entries of each batch, (T,).
+        """
+        per_epoch, size = self.steps_per_epoch(), self.batch_size
+        rows = np.zeros((last - first, size), np.intp)
+        counts = np.full(last - first, size, np.intp)
+        step = first
+        while step < last:
+            epoch, start = divmod(step, per_epoch)
+            stop = min(start + last - step, per_epoch)
+            visited = self.order(epoch)[start * size : stop * size]
+            # Only an epoch's last batch is short, so a run of batches is one piece of the order.
+            rows[step - first :].reshape(-1)[: len(visited)] = visited
+            step += stop - start
+            if stop == per_epoch:
+                counts[step - first - 1] = len(self.digests) - (per_epoch - 1) * size
+        return rows, counts

@@ -1,4 +1,4 @@
-"""The one deterministic trainer: full builds and deletions run the same lines.
+"""The one deterministic trainer: full builds, deletions and pools run the same lines.
 
 A state is the network (buffers included), the optimizer's memory and the step count; all of it
 is in the checkpoint, so continuing from a file and never having stopped give the same bits.
@@ -7,171 +7,298 @@ is in the checkpoint, so continuing from a file and never having stopped give th
 import resource
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor, nn
 
-from forgetflow.keys import Digests, canonical_order, digest_of, keyed_hash
-from forgetflow.models import build
-from forgetflow.models.normalize import Standardize
+from forgetflow.keys import digest_of
 from forgetflow.store import Receipt, Store
-from forgetflow.training.chain import Chain, Recipe, Samples
-from forgetflow.training.optimizer import Optimizer
+from forgetflow.training.chain import Chain, Recipe
+from forgetflow.training.learners import Learners, Resident, fitting_gpu, learners
+from forgetflow.training.lockstep import BURST, Segment, Track, longest_first, run
 from forgetflow.training.schedule import Batches, samples_in, slice_steps
 
 OnStep = Callable[[int, int], None]
 """Called after every optimizer step with (slice, step within the slice)."""
 
+PARTS = "by_slice"
+"""Fact of a finished state that stands for its whole chain: what each slice took."""
 
-@dataclass
-class Learner:
-    """A network and its optimizer on one device."""
+CACHE_BYTES = 2_000_000
+"""Parameters, memory and gradients of learners in lockstep should stay within this much."""
 
-    recipe: Recipe
-    network: nn.Module
-    optimizer: Optimizer
-
-    @classmethod
-    def fresh(cls, recipe: Recipe, shard: int) -> "Learner":
-        """Return the untrained learner of a shard; its seed comes from (run seed, shard)."""
-        seed = keyed_hash(recipe.seed, "member", shard)
-        network = build(recipe.model, recipe.input_shape, recipe.classes, seed)
-        network.to(recipe.device)
-        return cls(recipe, network, Optimizer(recipe.train, network.named_parameters()))
-
-    def state(self) -> dict[str, Tensor]:
-        """Return every tensor that decides how training goes on."""
-        tensors = {f"model.{name}": value for name, value in self.network.state_dict().items()}
-        return tensors | {f"optimizer.{n}": value for n, value in self.optimizer.state().items()}
-
-    def load(self, tensors: Mapping[str, Tensor]) -> None:
-        """Continue from `state()`."""
-        self.network.load_state_dict(weights_of(tensors))
-        self.optimizer.load({n.removeprefix("optimizer."): t for n, t in tensors.items()})
-
-    def step(self, inputs: Tensor, targets: Tensor, rows: NDArray[np.intp]) -> None:
-        """Make one optimizer step on the mean cross-entropy of the records at `rows`."""
-        where = torch.from_numpy(rows).to(self.recipe.device)
-        logits = self.network(inputs.index_select(0, where))
-        nn.functional.cross_entropy(logits, targets.index_select(0, where)).backward()
-        self.optimizer.step()
-
-
-def weights_of(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Return the network part of a state, under the network's own names."""
-    return {n.removeprefix("model."): t for n, t in tensors.items() if n.startswith("model.")}
+MOST = 64
+"""Most learners in lockstep on a CPU."""
 
 
 @dataclass
 class Work:
-    """What a piece of training cost, apart from what a cache saved."""
+    """What a piece of training cost, apart from what a cache saved.
+
+    Attributes:
+        samples, steps, seconds: totals.
+        slices: numbers of the slices that were trained.
+        parts: the same three figures for each of them.
+    """
 
     samples: int = 0
     steps: int = 0
     seconds: float = 0.0
     slices: list[int] = field(default_factory=list)
+    parts: list[dict[str, float]] = field(default_factory=list)
 
 
 def train_chain(
     store: Store, chain: Chain, recipe: Recipe, on_step: OnStep | None = None
 ) -> tuple[Receipt, Work]:
-    """Make sure that every state of `chain` is in the store, training only what is missing.
-
-    A state counts as present if its bytes match its receipt; a lost or damaged one is trained
-    again from the state before it. Killed at any moment, a second call continues.
+    """Make sure that every state of one chain is in the store; see `train_chains`.
 
     Returns:
         The receipt of the finished constituent, and the work done by this call.
     """
-    work = Work()
-    learner: Learner | None = None
-    plan = slice_steps(
-        [len(part) for part in chain.slices], recipe.train.epochs, recipe.train.batch_size
-    )
+    return train_chains(store, [(chain, recipe)], on_step)[0]
+
+
+def train_chains(
+    store: Store,
+    tasks: Sequence[tuple[Chain, Recipe]],
+    on_step: OnStep | None = None,
+) -> list[tuple[Receipt, Work]]:
+    """Make sure that every state of every chain is in the store, training only what is missing.
+
+    A state counts as present if its bytes match its receipt; a lost or damaged one is trained
+    again from the state before it. Killed at any moment, a second call continues. Chains are
+    trained together where the engine can; the bytes are those of each trained alone.
+
+    Args:
+        store: where states are kept. One that keeps finished states only gets no others.
+        tasks: chains and their recipes, which may differ in the seed only.
+        on_step: called after every step; meant for one chain.
+
+    Returns:
+        For each chain, the receipt of the finished constituent and the work done by this call.
+
+    Raises:
+        ValueError: a recipe of pools, and a store that is not a pool's.
+    """
+    if any(r.company == "matters" for _, r in tasks) and not store.keeps_only_finished:
+        raise ValueError(
+            "bits depend on company, so exactness cannot be promised: this recipe is for pools, "
+            "which train in a store that keeps finished states only"
+        )
+    works = [Work() for _ in tasks]
+    legs = [
+        leg for task, work in zip(tasks, works, strict=True) for leg in _legs(store, task, work)
+    ]
+    legs.sort(key=lambda leg: -leg.steps)
+    for group in _groups(legs):
+        _train_together(store, group, on_step)
+    receipts = [store.receipt(chain.key) for chain, _ in tasks]
+    gone = [c.key for (c, _), receipt in zip(tasks, receipts, strict=True) if receipt is None]
+    if gone:  # all have just been verified or written
+        raise RuntimeError(f"state {gone[0][:12]} vanished while it was being built")
+    return [(r, work) for r, work in zip(receipts, works, strict=True) if r is not None]
+
+
+@dataclass(frozen=True, eq=False)
+class _Leg:
+    """Neighbouring slices of one chain whose states are missing.
+
+    Attributes:
+        chain, recipe: what is trained.
+        first, last: slices.
+        plan: steps of every slice of the chain.
+        resumed: steps of slice `first` that a recovery point saves.
+        resumed_seconds: what they took.
+        work: where the work is counted.
+    """
+
+    chain: Chain
+    recipe: Recipe
+    first: int
+    last: int
+    plan: Sequence[int]
+    resumed: int
+    resumed_seconds: float
+    work: Work
+
+    @property
+    def steps(self) -> int:
+        """Steps to make."""
+        return sum(self.plan[self.first : self.last + 1]) - self.resumed
+
+    def track(self, data: Resident) -> Track:
+        """Return the plan of this leg, one segment a slice."""
+        segments = []
+        for number in range(self.first, self.last + 1):
+            parts = [part.digests for part in self.chain.slices[: number + 1]]
+            where = data.find(np.concatenate(parts))
+            place = (self.chain.shard, number)
+            train = self.recipe.train
+            batches = Batches(data.digests[where], train.batch_size, self.recipe.seed, place)
+            start = self.resumed if number == self.first else 0
+            segments.append(Segment(batches, where, start, self.plan[number]))
+        return Track(segments)
+
+
+def _legs(store: Store, task: tuple[Chain, Recipe], work: Work) -> list[_Leg]:
+    """Return what of a chain is missing."""
+    chain, recipe = task
+    train = recipe.train
+    plan = slice_steps([len(part) for part in chain.slices], train.epochs, train.batch_size)
     for part in chain.slices:  # also of finished states: a lost index is made good
         store.put_members(part.digests)
+    if store.keeps_only_finished:
+        missing = [] if store.verify(chain.key) else list(range(len(chain.keys)))
+    else:
+        missing = [n for n, key in enumerate(chain.keys) if not store.verify(key)]
     for number, key in enumerate(chain.keys):
-        if store.verify(key):
+        if number not in missing:
             # There is one if a kill came between writing the state and removing it.
             store.remove(_progress_key(key))
-            learner = None
+    legs = []
+    for first in missing:
+        if first - 1 in missing:
             continue
-        if learner is None:
-            learner = Learner.fresh(recipe, chain.shard)
-            if number:
-                learner.load(store.require(chain.keys[number - 1]))
-        _train_slice(store, chain, number, learner, plan, work, on_step)
-    receipt = store.receipt(chain.key)
-    if receipt is None:  # the loop above has just verified or written it
-        raise RuntimeError(f"state {chain.key[:12]} vanished while it was being built")
-    return receipt, work
+        last = next(n for n in range(first, len(chain.keys)) if n + 1 not in missing)
+        progress = store.verify(_progress_key(chain.keys[first]))
+        steps, seconds = 0, 0.0
+        if progress:
+            steps, seconds = progress.facts["steps"], progress.facts["seconds"]
+        legs.append(_Leg(chain, recipe, first, last, plan, steps, seconds, work))
+    return legs
 
 
-def _train_slice(
-    store: Store,
-    chain: Chain,
-    number: int,
-    learner: Learner,
-    plan: Sequence[int],
-    work: Work,
-    on_step: OnStep | None,
-) -> None:
-    recipe, train = learner.recipe, learner.recipe.train
-    key, steps = chain.keys[number], plan[number]
-    progress_key = _progress_key(key)
-    learned_from = chain.slice_digests[: number + 1]
-    digests, inputs, targets = gather(chain.slices[: number + 1], recipe.device)
-    batches = Batches(digests, train.batch_size, recipe.seed, (chain.shard, number))
+def _groups(legs: Sequence[_Leg]) -> list[Sequence[_Leg]]:
+    """Cut legs, longest first, into groups that train together."""
+    size = together(legs[0].recipe) if legs else 1
+    return [legs[start : start + size] for start in range(0, len(legs), size)]
 
-    first, spent = 0, 0.0
-    progress = store.verify(progress_key)
-    if progress:
-        learner.load(store.require(progress_key))
-        first, spent = progress.facts["steps"], progress.facts["seconds"]
-    elif len(chain.slices[number]) and not any(len(part) for part in chain.slices[:number]):
-        _fit_normalisation(learner.network, inputs)
 
-    started = saved = time.perf_counter()
-    samples = 0
-    for step, rows in enumerate(batches.iterate(first, steps), start=first):
-        learner.step(inputs, targets, rows)
-        samples += len(rows)
-        if time.perf_counter() - saved >= train.checkpoint_seconds and step + 1 < steps:
-            seconds = spent + time.perf_counter() - started
-            store.put(
-                progress_key,
-                learner.state(),
-                kind="progress",
-                learned_from=learned_from,
-                facts={"steps": step + 1, "seconds": seconds},
-            )
-            saved = time.perf_counter()
-        if on_step:
-            on_step(number, step)
-    seconds = time.perf_counter() - started
-    store.put(
-        key,
-        learner.state(),
-        kind="state",
-        learned_from=learned_from,
-        facts={
-            "shard": chain.shard,
-            "slice": number,
-            "steps": steps,
-            "samples": samples_in(len(digests), train.batch_size, steps),
-            "seconds": spent + seconds,
-            "peak_memory_bytes": peak_memory(recipe.device),
-        },
+def together(recipe: Recipe) -> int:
+    """Return how many learners train in lockstep.
+
+    As many as the cache holds. One on a GPU, where nobody promises that a product's bits do not
+    depend on how many others are in the batch; if that is all right, as many as its memory holds.
+    """
+    if recipe.engine == "sequential":
+        return 1
+    if recipe.device.type != "cpu":
+        return fitting_gpu(recipe) if recipe.company == "matters" else 1
+    per_learner = sum(t.nbytes for t in learners(recipe, [(0, 0)]).state(0).values()) * 3 // 2
+    return int(min(max(CACHE_BYTES // max(per_learner, 1), 4), MOST))
+
+
+def _train_together(store: Store, legs: Sequence[_Leg], on_step: OnStep | None) -> None:
+    recipe = legs[0].recipe
+    parts = [part for leg in legs for part in leg.chain.slices[: leg.last + 1]]
+    data = Resident.of(parts, recipe)
+    tracks = [leg.track(data) for leg in legs]
+    order = longest_first(tracks)
+    legs, tracks = [legs[i] for i in order], [tracks[i] for i in order]
+    group = learners(recipe, [(leg.recipe.seed, leg.chain.shard) for leg in legs])
+    saver = _Saver(store, group, data, legs, tracks, on_step)
+    every_step = on_step is not None or recipe.train.checkpoint_seconds == 0
+    run(
+        group,
+        data,
+        tracks,
+        begin=saver.begin,
+        end=saver.end,
+        after=saver.after,
+        burst=1 if every_step else BURST,
     )
-    store.remove(progress_key)
-    work.samples += samples
-    work.steps += steps - first
-    work.seconds += seconds
-    work.slices.append(number)
+
+
+@dataclass(eq=False)
+class _Saver:
+    """Keeps what training makes: finished states, and recovery points inside a slice."""
+
+    store: Store
+    learners: Learners
+    data: Resident
+    legs: Sequence[_Leg]
+    tracks: Sequence[Track]
+    on_step: OnStep | None
+    saved: float = field(default_factory=time.perf_counter)
+
+    def begin(self, member: int, segment: int) -> None:
+        """Load what a leg continues from, or fit its normalisation."""
+        leg, number = self.legs[member], self.legs[member].first + segment
+        keys, slices = leg.chain.keys, leg.chain.slices
+        if segment == 0 and leg.resumed:
+            self.learners.load(member, self.store.require(_progress_key(keys[number])))
+            return
+        if segment == 0 and number:
+            self.learners.load(member, self.store.require(keys[number - 1]))
+        if len(slices[number]) and not any(len(part) for part in slices[:number]):
+            where = torch.from_numpy(self.tracks[member].segments[segment].where)
+            inputs = self.data.inputs.index_select(0, where.to(self.data.inputs.device))
+            self.learners.fit_normalisation(member, inputs)
+
+    def end(self, member: int, segment: int) -> None:
+        """Store the state after a slice."""
+        leg, track = self.legs[member], self.tracks[member]
+        number, work = leg.first + segment, leg.work
+        key, steps = leg.chain.keys[number], leg.plan[number]
+        resumed = leg.resumed if segment == 0 else 0
+        before = leg.resumed_seconds if segment == 0 else 0.0
+        records, batch = len(track.segment.where), leg.recipe.train.batch_size
+        samples = samples_in(records, batch, steps)
+        facts: dict[str, Any] = {
+            "steps": steps,
+            "samples": samples,
+            "seconds": before + track.seconds,
+        }
+        work.samples += samples - samples_in(records, batch, resumed)
+        work.steps += steps - resumed
+        work.seconds += track.seconds
+        work.slices.append(number)
+        work.parts.append(dict(facts))
+        if self.store.keeps_only_finished:  # the last state stands for all of them
+            facts = {name: getattr(work, name) for name in facts} | {PARTS: list(work.parts)}
+        if number + 1 == len(leg.chain.keys) or not self.store.keeps_only_finished:
+            self.store.put(
+                key,
+                self.learners.state(member),
+                kind="state",
+                learned_from=leg.chain.slice_digests[: number + 1],
+                facts={
+                    "shard": leg.chain.shard,
+                    "slice": number,
+                    **facts,
+                    "peak_memory_bytes": peak_memory(leg.recipe.device),
+                },
+            )
+        self.store.remove(_progress_key(key))
+
+    def after(self, active: int) -> None:
+        """Write recovery points when it is time, and tell of the step."""
+        seconds = self.legs[0].recipe.train.checkpoint_seconds
+        if time.perf_counter() - self.saved >= seconds and not self.store.keeps_only_finished:
+            for member in range(active):
+                self._save_progress(member)
+            self.saved = time.perf_counter()
+        if self.on_step:
+            for leg, track in zip(self.legs[:active], self.tracks[:active], strict=True):
+                self.on_step(leg.first + track.number, track.step - 1)
+
+    def _save_progress(self, member: int) -> None:
+        leg, track = self.legs[member], self.tracks[member]
+        number = leg.first + track.number
+        if track.step == leg.plan[number]:
+            return  # the finished state is stored next
+        before = leg.resumed_seconds if track.number == 0 else 0.0
+        self.store.put(
+            _progress_key(leg.chain.keys[number]),
+            self.learners.state(member),
+            kind="progress",
+            learned_from=leg.chain.slice_digests[: number + 1],
+            facts={"steps": track.step, "seconds": before + track.seconds},
+        )
 
 
 def _progress_key(key: str) -> str:
@@ -185,32 +312,3 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
-
-
-def gather(parts: Sequence[Samples], device: torch.device) -> tuple[Digests, Tensor, Tensor]:
-    """Return digests, inputs and targets of all parts together, in canonical order, on `device`.
-
-    Raises:
-        ValueError: a part comes without targets.
-    """
-    digests = np.concatenate([part.digests for part in parts])
-    order = canonical_order(digests)
-    inputs = np.concatenate([part.inputs for part in parts])[order]
-    targets = np.concatenate([_known_targets(part) for part in parts])[order]
-    return (
-        digests[order],
-        torch.from_numpy(inputs).to(device),
-        torch.from_numpy(targets).to(device),
-    )
-
-
-def _known_targets(part: Samples) -> NDArray[np.int64]:
-    if part.targets is None:
-        raise ValueError("training needs targets")
-    return part.targets
-
-
-def _fit_normalisation(network: nn.Module, inputs: Tensor) -> None:
-    for module in network.modules():
-        if isinstance(module, Standardize):
-            module.fit(inputs)

@@ -4,6 +4,7 @@ A new method shows up in the command line, in DVC, in the report and in MLflow b
 """
 
 from forgetflow.errors import InputError
+from forgetflow.unlearning.ascent import Ascent
 from forgetflow.unlearning.finetune import Finetune
 from forgetflow.unlearning.none import NoUnlearning
 from forgetflow.unlearning.protocol import UnlearningMethod
@@ -11,7 +12,7 @@ from forgetflow.unlearning.retrain import Retrain
 from forgetflow.unlearning.sisa import Sisa
 
 METHODS: dict[str, UnlearningMethod] = {
-    method.name: method for method in (Sisa(), Retrain(), NoUnlearning(), Finetune())
+    method.name: method for method in (Sisa(), Retrain(), NoUnlearning(), Finetune(), Ascent())
 }
 
 

@@ -2,12 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from forgetflow.errors import InputError
+from forgetflow.partition.expectation import Population, drawn, untouched
 from forgetflow.partition.forecast import restart_slices
 from forgetflow.project import Project
 from forgetflow.requests.batches import batch_manifest, forgotten_ids
@@ -17,7 +19,31 @@ from forgetflow.requests.times import moment
 from forgetflow.training.schedule import samples_in, slice_steps
 from forgetflow.training.workspace import Mask, Workspace
 from forgetflow.unlearning import method_named
+from forgetflow.unlearning.protocol import UnlearningMethod
 from forgetflow.unlearning.runner import planned_restarts
+
+
+@dataclass(frozen=True)
+class Waiting:
+    """What it would save to serve this batch together with a later one of the same size.
+
+    Now and again later costs `Plan.retrain_samples` + `later_samples`; waiting costs
+    `together_samples`; the difference is `saved_samples`. All but the first are expectations
+    over who asks later: every subject that is left, with equal chance.
+
+    Attributes:
+        subjects: how many are assumed to ask later: as many as this batch has, or all the rest.
+        later_samples: samples of a batch of their own, after this one.
+        together_samples: samples of one batch of both.
+        saved_samples: what waiting saves: the part of this retraining that the later one undoes.
+        saved_seconds: the same in training time; None without a measured pace.
+    """
+
+    subjects: int
+    later_samples: float
+    together_samples: float
+    saved_samples: float
+    saved_seconds: float | None
 
 
 @dataclass(frozen=True)
@@ -40,6 +66,12 @@ class Plan:
         objects_to_erase: stored states that learned from a record of the batch.
         due_at: most urgent due date.
         days_left: whole days until then.
+        waiting: what it would save to wait for as many subjects more; None for methods that are
+            no rebuild, and when nobody is left. A sealed batch shows what it would have been.
+        start_by: latest moment to start that leaves time, before the due date, for one full
+            retraining at the measured pace, which no rebuild exceeds however many more requests
+            come in; without a pace, the due date. Evaluation and erasure come on top.
+        wait_days: whole days until then that one may wait, 0 when there is none.
     """
 
     batch: str
@@ -57,6 +89,9 @@ class Plan:
     objects_to_erase: int
     due_at: datetime
     days_left: int
+    waiting: Waiting | None
+    start_by: datetime
+    wait_days: int
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready mapping."""
@@ -64,6 +99,7 @@ class Plan:
             **asdict(self),
             "shards": {str(shard): number for shard, number in self.shards.items()},
             "due_at": self.due_at.isoformat(),
+            "start_by": self.start_by.isoformat(),
         }
 
 
@@ -81,10 +117,15 @@ def plan_deletion(
     forget = space.records.mask(manifest.record_ids)
     gone = space.records.mask(before)
     retain, kept_before = ~(forget | gone), ~gone
+    passes = _passes(space, retain)
     rebuilt = planned_restarts(space, chosen, retain, forget)
-    retrain = None if rebuilt is None else _samples(space, retain, rebuilt)
-    full = _samples(space, retain, dict.fromkeys(space.occupied(retain), 0))
+    again = None if rebuilt is None else _from(rebuilt, passes)
+    retrain = None if again is None else int(again.sum())
+    full = int(passes.sum())
     pace = _seconds_per_sample(space, kept_before)
+    full_seconds = None if pace is None else full * pace
+    now = moment(clock)
+    start_by = _before(manifest.due_at, full_seconds)
     return Plan(
         batch=manifest.batch,
         sealed=sealed,
@@ -97,10 +138,13 @@ def plan_deletion(
         retrain_samples=retrain,
         full_samples=full,
         estimated_seconds=None if pace is None or retrain is None else retrain * pace,
-        full_seconds=None if pace is None else full * pace,
+        full_seconds=full_seconds,
         objects_to_erase=len(space.store.learned_from(space.records.digests[forget])),
         due_at=manifest.due_at,
-        days_left=(manifest.due_at - moment(clock)).days,
+        days_left=(manifest.due_at - now).days,
+        waiting=None if again is None else _waiting(space, chosen, retain, forget, again, pace),
+        start_by=start_by,
+        wait_days=max(0, (start_by - now).days),
     )
 
 
@@ -117,18 +161,60 @@ def _target(
     return manifest, forgotten_ids(project, manifest.parent), True
 
 
-def _samples(space: Workspace, keep: Mask, restarts: Mapping[int, int]) -> int:
-    """Return the samples of training these shards again from these slices on."""
-    train, total = space.recipe.train, 0
+def _passes(space: Workspace, keep: Mask) -> NDArray[np.int64]:
+    """Return the samples that training each state from the one before it takes, (S, R)."""
+    train = space.recipe.train
     sizes = space.assignment.take(keep).sizes()
+    found = np.zeros_like(sizes)
+    for shard, own in enumerate(sizes.tolist()):
+        steps = slice_steps(own, train.epochs, train.batch_size)
+        for number, seen in enumerate(np.cumsum(own).tolist()):
+            found[shard, number] = samples_in(seen, train.batch_size, steps[number])
+    return found
+
+
+def _from(restarts: Mapping[int, int], passes: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Return `passes` where a restart trains again and 0 elsewhere, (S, R)."""
+    found = np.zeros_like(passes)
     for shard, first in restarts.items():
-        steps = slice_steps(sizes[shard].tolist(), train.epochs, train.batch_size)
-        seen = np.cumsum(sizes[shard])
-        total += sum(
-            samples_in(int(seen[number]), train.batch_size, steps[number])
-            for number in range(first, len(steps))
-        )
-    return total
+        found[shard, first:] = passes[shard, first:]
+    return found
+
+
+def _waiting(
+    space: Workspace,
+    method: UnlearningMethod,
+    retain: Mask,
+    forget: Mask,
+    again: NDArray[np.int64],
+    pace: float | None,
+) -> Waiting | None:
+    """Return what a later batch of as many subjects would save; `again` are today's samples.
+
+    A state that the later batch trains again costs it the same whether or not this one trained
+    it, and one that it leaves alone costs a joint batch what it costs today. So waiting saves
+    today's samples of every state, times the chance that the later batch undoes them.
+    """
+    ids = np.array(space.records.subject_ids, str)
+    people = Population.of(space.assignment.take(retain), ids[retain].tolist())
+    asking = min(len(np.unique(ids[forget])), len(people))
+    if asking == 0:
+        return None
+    full = method.rebuilds == "all"
+    later = drawn(people, asking, space.recipe.train.epochs, full=full)
+    undone = 1.0 if full else 1 - untouched(people, asking)
+    saved = float((again * undone).sum())
+    return Waiting(
+        subjects=asking,
+        later_samples=later,
+        together_samples=float(again.sum()) + later - saved,
+        saved_samples=saved,
+        saved_seconds=None if pace is None else saved * pace,
+    )
+
+
+def _before(due: datetime, seconds: float | None) -> datetime:
+    return (due - timedelta(seconds=seconds or 0)).replace(microsecond=0)
 
 
 def _seconds_per_sample(space: Workspace, keep: Mask) -> float | None:

@@ -9,11 +9,11 @@ that holds only that; asking for anything else raises `AccessError`. Half the pu
                                            key = f(parent, data digests, settings, code)
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from typing import ClassVar, Literal, Protocol
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from torch import Tensor
@@ -84,6 +84,19 @@ class UnlearningMethod(Protocol):
 
     def run(self, view: "View", job: Job, on_step: OnStep | None = None) -> Receipt:
         """Make one constituent, or find it in the store, and return its receipt."""
+
+
+@runtime_checkable
+class RunsMany(Protocol):
+    """Optional: a method that makes constituents of several seeds faster together than apart.
+
+    The bytes must be those of `run`, one job after another.
+    """
+
+    def run_many(
+        self, work: Sequence[tuple["View", Job]], on_step: OnStep | None = None
+    ) -> list[Receipt]:
+        """Make constituents, or find them in their stores, and return their receipts."""
 
 
 @dataclass(frozen=True, eq=False)

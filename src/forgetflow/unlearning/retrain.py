@@ -5,12 +5,13 @@ earlier deletion left in the store is found, while seeds and data order are the 
 must therefore come out byte-equal to SISA's: that is what `verify` checks.
 """
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import ClassVar, Literal
 
 from forgetflow.keys import digest_of
 from forgetflow.store import Receipt
-from forgetflow.training.trainer import OnStep, train_chain
+from forgetflow.training.trainer import OnStep, train_chains
 from forgetflow.unlearning.protocol import Access, Guarantee, Job, View
 
 
@@ -32,10 +33,18 @@ class Retrain:
 
     def run(self, view: View, job: Job, on_step: OnStep | None = None) -> Receipt:
         """Train one constituent from scratch."""
-        chain = view.chain(job.shard)
-        chain = replace(chain, recipe_digest=_root(chain.recipe_digest))
-        receipt, _ = train_chain(view.store, chain, view.recipe, on_step)
-        return receipt
+        return self.run_many([(view, job)], on_step)[0]
+
+    def run_many(
+        self, work: Sequence[tuple[View, Job]], on_step: OnStep | None = None
+    ) -> list[Receipt]:
+        """Train several constituents from scratch, together."""
+        tasks = []
+        for view, job in work:
+            chain = view.chain(job.shard)
+            root = _root(chain.recipe_digest)
+            tasks.append((replace(chain, recipe_digest=root), view.recipe))
+        return [receipt for receipt, _ in train_chains(work[0][0].store, tasks, on_step)]
 
 
 def _root(recipe_digest: str) -> str:

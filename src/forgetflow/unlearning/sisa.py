@@ -4,10 +4,11 @@ The restart before the earliest slice that loses a record is not coded anywhere:
 keep their content keys and are found in the store. On the monolith this is full retraining.
 """
 
+from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from forgetflow.store import Receipt
-from forgetflow.training.trainer import OnStep, train_chain
+from forgetflow.training.trainer import OnStep, train_chains
 from forgetflow.unlearning.protocol import Access, Guarantee, Job, View
 
 
@@ -30,5 +31,11 @@ class Sisa:
 
     def run(self, view: View, job: Job, on_step: OnStep | None = None) -> Receipt:
         """Train the missing states of one chain."""
-        receipt, _ = train_chain(view.store, view.chain(job.shard), view.recipe, on_step)
-        return receipt
+        return self.run_many([(view, job)], on_step)[0]
+
+    def run_many(
+        self, work: Sequence[tuple[View, Job]], on_step: OnStep | None = None
+    ) -> list[Receipt]:
+        """Train the missing states of several chains together."""
+        tasks = [(view.chain(job.shard), view.recipe) for view, job in work]
+        return [receipt for receipt, _ in train_chains(work[0][0].store, tasks, on_step)]

@@ -1,0 +1,193 @@
+"""Audit flow: grow pools of originals, oracles and unlearned models, then judge the procedures.
+
+Pools are kept by member in the store, so two audits share what they have in common, and a killed
+one goes on where it was.
+"""
+
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from prefect import task
+from prefect.futures import as_completed
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+
+from flows.devices import device_slot, slots
+from flows.growing import TrialName, grow_members, trial_named
+from flows.tasks import CACHED
+from forgetflow.config import AuditSettings
+from forgetflow.errors import VerdictError
+from forgetflow.evaluation.audit import AUDITS
+from forgetflow.evaluation.audit.audit import Audit
+from forgetflow.evaluation.audit.audit import audit as judge
+from forgetflow.evaluation.audit.context import CONTROLS, FLOOR, ORACLE, AuditContext
+from forgetflow.keys import code_digest, digest_of
+from forgetflow.project import Project
+from forgetflow.records.record_set import read_record_set
+from forgetflow.training import environment
+from forgetflow.training.pool import Untrained, member_seed
+from forgetflow.training.workers import warm_workers
+from forgetflow.unlearning.pool import PARENT, Plan
+
+TEACHERS = 4
+"""Untrained networks that ZRF compares with."""
+
+
+def audit(
+    project: Project, name: TrialName, methods: Sequence[str], settings: AuditSettings
+) -> Audit:
+    """Judge `methods`, beside the controls, on one deletion; to be called inside a flow.
+
+    Args:
+        project: the project.
+        name: the deletion; see `flows.growing`.
+        methods: names of unlearning methods; controls among them are not listed twice.
+        settings: pool size and what the measures need.
+
+    Raises:
+        InputError: there is no such batch or method.
+    """
+    trial = trial_named(project, name)
+    listed = (ORACLE, FLOOR, *methods, *CONTROLS)
+    contenders = list(dict.fromkeys(listed))
+    plans = {c: trial.pool(c, settings.members) for c in contenders}
+    absent = _grow(name, plans)
+    plans = {c: plan for c, plan in plans.items() if c not in absent}
+    test = read_record_set(project.test)
+    key = digest_of(
+        {
+            "trial": trial.batch,
+            "plans": {c: plan.digest for c, plan in plans.items()},
+            "absent": absent,
+            "retain": trial.space.records.take(trial.retain).digest,
+            "forget": trial.space.records.take(trial.forget).digest,
+            "test": test.digest,
+            "settings": settings.model_dump(mode="json"),
+            "code": code_digest(
+                "evaluation/membership.py",
+                *(
+                    f"evaluation/audit/{file}.py"
+                    for file in ("audit", "context", "controls", "intervals", *AUDITS)
+                ),
+            ),
+        }
+    )
+    found = judge_task(
+        key=key,
+        name=dict(name),
+        contenders=list(plans),
+        absent=absent,
+        settings=settings.model_dump(mode="json"),
+    )
+    return Audit.from_json(found)
+
+
+@task(name="grow pool", task_run_name="grow {contender} {first}", **CACHED)
+def grow_task(
+    key: str,  # noqa: ARG001
+    name: dict[str, Any],
+    contender: str,
+    first: int,  # noqa: ARG001
+    count: int,
+    members: list[int],
+) -> int:
+    """Make some members of a pool."""
+    project = Project.find()
+    with device_slot(project):
+        return compute(project, grow_members, str(project.root), name, contender, count, members)
+
+
+@task(name="audit", task_run_name="audit", **CACHED)
+def judge_task(
+    key: str,  # noqa: ARG001
+    name: dict[str, Any],
+    contenders: list[str],
+    absent: dict[str, str],
+    settings: dict[str, Any],
+) -> dict[str, Any]:
+    """Compute all audit measures; the result holds aggregates only."""
+    project = Project.find()
+    trial = trial_named(project, name)
+    chosen = AuditSettings.model_validate(settings)
+    space = trial.space
+    seeds = [member_seed(space.settings.run.seed, "untrained", n) for n in range(TEACHERS)]
+    plans = {c: trial.pool(c, chosen.members) for c in contenders}
+    # One object for equal pools (the original and the parent of a first batch): one prediction.
+    shared = {tuple(plan.keys): plan.pool() for plan in plans.values()}
+    pools = {c: shared[tuple(plan.keys)] for c, plan in plans.items()}
+    with device_slot(project):
+        context = AuditContext(
+            pools,
+            {
+                "retain": space.records.take(trial.retain),
+                "forget": space.records.take(trial.forget),
+                "test": read_record_set(project.test),
+            },
+            Untrained(space.recipe, seeds),
+            chosen,
+            space.settings.run.seed,
+        )
+        costs = {c: _mean_cost(pool.facts) for c, pool in pools.items()}
+        # Its members are those of the generation before, and so is what they cost.
+        costs[PARENT] = {**costs[PARENT], "seconds": 0.0, "samples": 0.0, "steps": 0.0}
+        facts = {
+            "model": space.settings.model.model_dump(mode="json"),
+            "train": space.settings.train.model_dump(mode="json"),
+            "partition": space.settings.partition.model_dump(mode="json"),
+            "unlearn": space.settings.unlearn.model_dump(mode="json"),
+            "audit": settings,
+            "environment": environment.fingerprint(space.recipe.device),
+        }
+        return judge(context, trial.batch, costs, facts, absent).to_json()
+
+
+def compute(project: Project, call: Callable[..., int], *arguments: Any) -> int:
+    """Call here, or in a warm worker process where several compute at once on this machine."""
+    settings = project.settings.run
+    if settings.runner == "local" and settings.device != "cuda" and slots(project) > 1:
+        return warm_workers(slots(project)).submit(call, *arguments).result()
+    return call(*arguments)
+
+
+def _grow(name: TrialName, plans: Mapping[str, Plan]) -> dict[str, str]:
+    """Make every missing member; returns why a contender's pool cannot be had."""
+    absent: dict[str, str] = {}
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    with Progress(
+        *columns,
+        TimeElapsedColumn(),
+        console=Console(stderr=True),
+        transient=True,
+        disable=not sys.stderr.isatty(),
+    ) as progress:
+        # Pools that others start from come first, so that no two tasks build the same member.
+        for contender in sorted(plans, key=lambda c: plans[c].depth):
+            plan = plans[contender]
+            groups = plan.groups()
+            bar = progress.add_task(f"pool: {contender}", total=sum(map(len, groups)))
+            futures = {
+                grow_task.with_options(refresh_cache=True).submit(
+                    key=digest_of([plan.keys[m] for m in group]),
+                    name=dict(name),
+                    contender=contender,
+                    first=group[0],
+                    count=len(plan.keys),
+                    members=group,
+                ): group
+                for group in groups
+            }
+            try:
+                for future in as_completed(list(futures)):
+                    progress.advance(bar, future.result())
+            except VerdictError as error:
+                if contender not in CONTROLS:
+                    raise
+                absent[contender] = str(error)
+            progress.remove_task(bar)
+    return absent
+
+
+def _mean_cost(facts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
+    names = ("seconds", "samples", "steps", "bytes")
+    return {name: sum(float(one[name]) for one in facts) / len(facts) for name in names}

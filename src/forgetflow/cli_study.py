@@ -1,0 +1,105 @@
+"""`forgetflow study`: published comparisons, recomputed on the project's own data."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from forgetflow.console import Json, emit, table
+from forgetflow.errors import InputError, VerdictError
+from forgetflow.project import Project
+
+if TYPE_CHECKING:
+    from forgetflow.evaluation.audit.audit import Audit
+
+study = typer.Typer(
+    help="Recompute published tables and figures on your data.", no_args_is_help=True
+)
+
+
+@study.callback()
+def _verbs() -> None:
+    """Keep `study NAME` a group while it has a single study."""
+
+
+@study.command()
+def methods(
+    batch: Annotated[str | None, typer.Option(help="Forget what this batch forgets.")] = None,
+    label: Annotated[str | None, typer.Option(help="Forget records of this class.")] = None,
+    records: Annotated[int | None, typer.Option(help="Forget that many of them, drawn.")] = None,
+    compare: Annotated[
+        str, typer.Option(help="Methods, separated by commas; controls always take part.")
+    ] = "sisa",
+    members: Annotated[int, typer.Option(help="Models per contender.", min=2)] = 100,
+    as_json: Json = False,
+) -> None:
+    """Judge unlearning methods by pools of models, beside controls and two pools of oracles.
+
+    Results: studies/methods/audit.html, audit.json, audit.csv and a run in MLflow.
+
+    Example: forgetflow study methods --label 8 --records 40 --compare sisa,finetune
+    """
+    from flows.runtime import ensure_server
+    from forgetflow.unlearning import method_named
+
+    compared = [name.strip() for name in compare.split(",") if name.strip()]
+    for name in compared:
+        method_named(name)
+    project = Project.find()
+    trial = _trial(project, batch, label, records)
+    ensure_server(project)
+    from flows.study import methods as flow
+    from forgetflow.evaluation.audit.audit import Audit
+
+    found = Audit.from_json(flow(trial, compared, members))
+    emit(found.to_json(), as_json, lambda: _shown(found, project))
+    if found.misbehaving:
+        raise VerdictError(
+            "controls misbehave, so this study says nothing: "
+            + "; ".join(control.sentence for control in found.misbehaving)
+        )
+
+
+def _trial(
+    project: Project, batch: str | None, label: str | None, records: int | None
+) -> dict[str, object]:
+    from flows.growing import trial_named
+    from forgetflow.records.record_set import read_record_set
+    from forgetflow.requests.batches import read_batches
+
+    if batch and (label or records):
+        raise InputError("--batch names a forget set already: leave out --label and --records")
+    if batch:
+        batches = read_batches(project)
+        if batch not in batches:
+            known = ", ".join(batches) or "none yet"
+            raise InputError(f"no batch '{batch}'; sealed batches: {known}")
+        return {"batch": batch}
+    if label is None and records is None:
+        raise InputError("say what to forget: --batch B, --label C, --records N, or both of them")
+    number = None
+    if label is not None:
+        names = read_record_set(project.train).schema.class_names
+        if label not in names:
+            raise InputError(f"--label {label}: no such class; known: {', '.join(names)}")
+        number = names.index(label)
+    trial: dict[str, object] = {"label": number, "records": records}
+    trial_named(project, trial)
+    return trial
+
+
+def _shown(found: "Audit", project: Project) -> str:
+    from forgetflow.evaluation.audit.summary import HEADLINES
+
+    shown = ("ulira", "klom_p95", "gaussian_p95", "js", "tow")
+    rows = []
+    for contender in found.members:
+        cells = []
+        for name in shown:
+            measure, group, statistic = HEADLINES[name]
+            figure = found.figure(measure, contender, group, statistic)
+            cells.append(figure.value if figure else None)
+        rows.append([contender, *cells, found.costs[contender]["of_retrain"]])
+    page = project.study("methods") / "audit.html"
+    heads = ["contender", "U-LiRA", "KLoM p95", "Gaussian KL", "JS (bits)", "ToW", "cost"]
+    verdict = "\n".join(f"{c.contender}: {c.sentence}" for c in found.controls)
+    return f"{table(heads, rows)}\n\n{verdict}\n\nPage: {page.relative_to(project.root)}"

@@ -1,0 +1,151 @@
+"""What trains: M learners of one architecture and one set of settings, in lockstep.
+
+    sequential   any network, one after another, autograd
+    stacked      linear layers and ReLU: all members in each matrix product, hand-written step
+    vmap         any network, all members in each kernel: for pools on a GPU only
+
+An engine is part of the recipe: engines differ in the last bits. Within one engine a member's
+bits depend on its seed, its records and its steps alone, never on M, on its position or on who
+trains beside it; where that is not proven (`stacked` on a GPU), members train alone. Pools on a
+GPU do without that promise and say so: the `company` of their recipe matters.
+
+Shapes: M members, m of them active (always the first m), T steps, B records per step.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from forgetflow.keys import Digests, canonical_order
+from forgetflow.training.chain import Recipe, Samples
+
+SHARE = 0.5
+"""Part of a GPU's free memory that learners in lockstep are meant to take."""
+
+COPIES = 3
+"""How often a layer's output is counted: kept for the gradient, the gradient itself, scratch."""
+
+LARGEST = 2**31 - 1
+"""Most numbers in one tensor: beyond, some CUDA kernels cannot count."""
+
+
+class Learners(Protocol):
+    """M learners, each with its network, optimizer memory and data."""
+
+    def state(self, member: int) -> dict[str, Tensor]:
+        """Return every tensor that decides how training of a member goes on."""
+
+    def load(self, member: int, tensors: Mapping[str, Tensor]) -> None:
+        """Let a member continue from `state()`."""
+
+    def load_weights(self, member: int, weights: Mapping[str, Tensor]) -> None:
+        """Give a member a network (names as `state_dict()` has them); its memory starts empty."""
+
+    def fit_normalisation(self, member: int, inputs: Tensor) -> None:
+        """Fit the member's normalisation, if its network has one, to inputs (N, *shape)."""
+
+    def steps(self, data: "Resident", rows: Tensor, counts: Tensor) -> None:
+        """Make T optimizer steps with the first m members, on the mean cross-entropy.
+
+        Args:
+            data: where the records are.
+            rows: positions of the records, int64 (T, m, B), short batches filled up.
+            counts: true entries of each batch, int64 (T, m), each at least 1.
+        """
+
+
+@dataclass(frozen=True, eq=False)
+class Resident:
+    """Records of all members together, each once, on the device.
+
+    Attributes:
+        digests: uint8 (N, 32), in canonical order.
+        inputs: float32 (N, *input_shape).
+        targets: class indices int64 (N,).
+    """
+
+    digests: Digests
+    inputs: Tensor
+    targets: Tensor
+
+    @classmethod
+    def of(cls, parts: Sequence[Samples], recipe: Recipe) -> "Resident":
+        """Gather samples; a record that occurs in several of them is held once.
+
+        Raises:
+            ValueError: a part comes without targets.
+        """
+        if any(part.targets is None for part in parts):
+            raise ValueError("training needs targets")
+        digests = np.concatenate([part.digests for part in parts])
+        order = canonical_order(digests)
+        fresh = np.ones(len(order), bool)
+        fresh[1:] = (digests[order][1:] != digests[order][:-1]).any(axis=1)
+        where = order[fresh]
+        inputs = np.concatenate([part.inputs for part in parts])[where]
+        targets = np.concatenate([part.targets for part in parts if part.targets is not None])
+        return cls(
+            digests[where],
+            torch.from_numpy(inputs).to(recipe.device),
+            torch.from_numpy(targets[where]).to(recipe.device),
+        )
+
+    def find(self, digests: Digests) -> NDArray[np.intp]:
+        """Return the positions of records that are here, (n,), in canonical order of `digests`."""
+        wanted = np.ascontiguousarray(digests[canonical_order(digests)])
+        return np.searchsorted(_sortable(self.digests), _sortable(wanted))
+
+
+def _sortable(digests: Digests) -> NDArray[np.bytes_]:
+    if not len(digests):
+        return np.empty(0, "S32")
+    return np.ascontiguousarray(digests).view("S32").ravel()
+
+
+def learners(recipe: Recipe, members: Sequence[tuple[int, int]], sign: int = 1) -> Learners:
+    """Return untrained learners.
+
+    Args:
+        recipe: architecture, settings, device and engine.
+        members: (run seed, shard) of each; both go into the initial weights.
+        sign: 1 to descend the loss, -1 to ascend it.
+    """
+    if recipe.engine == "stacked":
+        from forgetflow.training.stacked import StackedLearners
+
+        return StackedLearners(recipe, members, sign)
+    if recipe.engine == "vmap":
+        from forgetflow.training.vmapped import VmappedLearners
+
+        return VmappedLearners(recipe, members, sign)
+    from forgetflow.training.sequential import SequentialLearners
+
+    return SequentialLearners(recipe, members, sign)
+
+
+def fitting_gpu(recipe: Recipe) -> int:
+    """Return how many learners of a recipe fit into what is free of its GPU, at least 1.
+
+    An estimate from shapes alone: parameters, their gradients and the optimizer's memory (Adam
+    has two numbers a parameter, and updating them takes one more), and the layers' outputs.
+    """
+    from forgetflow.training.sequential import untrained
+
+    network = untrained(recipe, 0, 0).to("meta")
+    sizes: list[int] = []
+    for module in network.modules():
+        if not list(module.children()):
+            module.register_forward_hook(lambda *call: sizes.append(call[-1].numel()))
+    with torch.no_grad():
+        network(torch.empty(recipe.train.batch_size, *recipe.input_shape, device="meta"))
+    parameters = sum(p.numel() for p in network.parameters())
+    each = 4 * (5 * parameters + COPIES * sum(sizes))
+    free, _ = torch.cuda.mem_get_info(recipe.device)
+    # What torch's allocator holds in reserve is free as well.
+    free += torch.cuda.memory_reserved(recipe.device) - torch.cuda.memory_allocated(recipe.device)
+    return max(1, min(int(SHARE * free) // each, LARGEST // max(*sizes, parameters)))

@@ -1,0 +1,362 @@
+"""Pools of originals, oracles and unlearned models of one deletion.
+
+Every member is the whole procedure under a seed of its own: build the original, forget the
+batches before, forget this batch. Content keys are derived first, without computing; only members
+whose key is not in the store are made, a group at a time, all their constituents together.
+
+    original       every record
+    parent, none   everything but the batches before (what the batch starts from)
+    <method>       the method, started from the parent of the same seed
+    oracle, ...    built from the retain set alone, under seeds that nobody else has
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Literal
+
+import numpy as np
+
+from forgetflow.errors import InputError
+from forgetflow.keys import code_digest, digest_of, keyed_hash, keyed_order
+from forgetflow.memory_store import MemoryStore
+from forgetflow.project import Project
+from forgetflow.requests.batches import ORIGINAL, forgotten_ids, read_batches
+from forgetflow.store import Store
+from forgetflow.training.chain import Chain, Recipe
+from forgetflow.training.ensemble import Constituent, ModelCard
+from forgetflow.training.pool import (
+    Pool,
+    learned_from_of,
+    member_key,
+    member_seed,
+    put_member,
+    read_member,
+)
+from forgetflow.training.sequential import untrained
+from forgetflow.training.trainer import PARTS, train_chains
+from forgetflow.training.workspace import Mask, Workspace
+from forgetflow.unlearning import method_named
+from forgetflow.unlearning.protocol import Job, RunsMany, UnlearningMethod, View
+from forgetflow.unlearning.runner import Deletion
+
+GROUP = 16
+"""Members made together: what a kill costs at most."""
+
+GROUP_BYTES = 2**29
+"""Checkpoints of one group held in memory at once, at most."""
+
+SUBJECT = "subject"
+ORACLES = ("oracle", "second oracle")
+PARENT = "none"
+"""The procedure of doing nothing: the parent as it is."""
+
+OnMember = Callable[[], None]
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """One deletion on the way from the original to the model under audit.
+
+    Attributes:
+        batch: its id.
+        method: how it was, or is to be, forgotten.
+        retain, forget: records left after it, and records it removes, bool (N,).
+    """
+
+    batch: str
+    method: UnlearningMethod
+    retain: Mask
+    forget: Mask
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """A deletion whose procedures are to be judged.
+
+    Attributes:
+        space: records, placement, settings and the store of members.
+        base: records the original is built from, bool (N,).
+        before: deletions before this one, oldest first.
+        batch: name of this one.
+        retain, forget: records left after it, and records it removes, bool (N,).
+    """
+
+    space: Workspace
+    base: Mask
+    before: tuple[Step, ...]
+    batch: str
+    retain: Mask
+    forget: Mask
+
+    @classmethod
+    def of_batch(cls, project: Project, space: Workspace, batch: str) -> "Trial":
+        """Return the trial of a sealed batch, with all batches before it."""
+        entries = read_batches(project)
+        lineage = [batch]
+        while (parent := entries[lineage[-1]].parent) != ORIGINAL:
+            lineage.append(parent)
+        this, *others = [Deletion.open(project, name, space) for name in lineage]
+        before = tuple(
+            Step(d.batch, method_named(entries[d.batch].method), d.retain, d.forget)
+            for d in reversed(others)
+        )
+        return cls(space, space.everything, before, batch, this.retain, this.forget)
+
+    @classmethod
+    def of_sample(
+        cls, project: Project, space: Workspace, label: int | None, records: int | None
+    ) -> "Trial":
+        """Return the trial of a forget set that nobody asked for: a class, or a draw.
+
+        Records that a sealed batch forgets take no part, neither to be learned nor forgotten.
+
+        Args:
+            project: for the sealed batches.
+            space: records, placement, settings, store.
+            label: only records of this class; None: of any.
+            records: how many, drawn by (seed, digest); None: all of the class.
+
+        Raises:
+            InputError: there are not that many, or nothing would be left.
+        """
+        batches = read_batches(project)
+        gone = forgotten_ids(project, next(reversed(batches))) if batches else ()
+        base = ~space.records.mask(gone)
+        pool = base & (space.records.labels == label) if label is not None else base
+        where = np.flatnonzero(pool)
+        count = len(where) if records is None else records
+        if not 0 < count <= len(where) or count == base.sum():
+            raise InputError(
+                f"a forget set of {count} record(s) cannot be drawn: {len(where)} match and "
+                f"{int(base.sum())} are left; ask for fewer"
+            )
+        seed = keyed_hash(space.settings.run.seed, "trial")
+        forget = np.zeros(len(base), bool)
+        forget[where[keyed_order(space.records.digests[where], seed)[:count]]] = True
+        name = "sample" if label is None else f"class {space.records.schema.class_names[label]}"
+        return cls(space, base, (), f"{name}, {count} records", base & ~forget, forget)
+
+    def pool(self, contender: str, members: int) -> "Plan":
+        """Return the plan of a contender's pool; see the module's text for the names."""
+        role = contender if contender in ORACLES else SUBJECT
+        seeds = [member_seed(self.space.settings.run.seed, role, m) for m in range(members)]
+        if contender in ORACLES:
+            return Plan(self, "build", seeds, keep=self.retain)
+        if contender == ORIGINAL:
+            return Plan(self, "build", seeds, keep=self.base)
+        if contender == PARENT:
+            return self._after(self.before, seeds)
+        this = Step(self.batch, method_named(contender), self.retain, self.forget)
+        return self._after((*self.before, this), seeds)
+
+    def _after(self, steps: Sequence[Step], seeds: Sequence[int]) -> "Plan":
+        """Return the pool after these deletions."""
+        if not steps:
+            return Plan(self, "build", seeds, keep=self.base)
+        return Plan(self, "unlearn", seeds, self._after(steps[:-1], seeds), steps[-1])
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """How the members of one pool come about.
+
+    Attributes:
+        trial: the deletion.
+        way: `build` from `keep`, or `unlearn` by `step` from the members of `parent`.
+        seeds: one per member.
+        parent: pool it starts from.
+        step: what is forgotten.
+        keep: records to build from.
+    """
+
+    trial: Trial
+    way: Literal["build", "unlearn"]
+    seeds: Sequence[int]
+    parent: "Plan | None" = None
+    step: Step | None = None
+    keep: Mask | None = None
+
+    @cached_property
+    def keys(self) -> list[str]:
+        """Store key of every member."""
+        return [member_key(made) for made in self.constituents]
+
+    @cached_property
+    def constituents(self) -> list[dict[int, str]]:
+        """For every member, shard -> content key."""
+        if self.way == "build":
+            return [
+                {shard: space.chain_keys(shard, self._keep)[-1] for shard in self._occupied}
+                for space in self._spaces
+            ]
+        return [{job.shard: job.key for job in jobs} for jobs in self._jobs]
+
+    @property
+    def depth(self) -> int:
+        """Number of pools that this one starts from, one after another."""
+        return 1 + self.parent.depth if self.parent else 0
+
+    @property
+    def digest(self) -> str:
+        """Digest of everything that decides the pool, and of the code that makes it."""
+        return digest_of([self.keys, code_digest("unlearning/pool.py", "training/pool.py")])
+
+    @property
+    def store(self) -> Store:
+        """Where members are kept."""
+        return self.trial.space.store
+
+    def pool(self) -> Pool:
+        """Return the finished pool."""
+        space = self.trial.space
+        return Pool(space.recipe, self.store, self.keys, space.settings.partition.aggregation)
+
+    def missing(self) -> list[int]:
+        """Return the members that are not in the store."""
+        return [m for m, key in enumerate(self.keys) if not self.store.verify(key)]
+
+    def groups(self) -> list[list[int]]:
+        """Return the missing members in groups that are made together."""
+        missing, size = self.missing(), self._group_size()
+        return [missing[start : start + size] for start in range(0, len(missing), size)]
+
+    def grow(self, members: Sequence[int] | None = None, on_member: OnMember | None = None) -> None:
+        """Make the missing members, or those of `members` that are missing, parents first."""
+        wanted = set(range(len(self.keys))) if members is None else set(members)
+        if self.parent:
+            self.parent.grow(sorted(wanted & set(self.missing())))
+        for group in self.groups():
+            chosen = [m for m in group if m in wanted]
+            if chosen:
+                self._make(chosen, on_member)
+
+    def _make(self, members: Sequence[int], on_member: OnMember | None) -> None:
+        memory = MemoryStore()
+        if self.way == "build":
+            tasks = [task for m in members for task in self._chains(m)]
+            train_chains(memory, tasks)
+        else:
+            self._unlearn(members, memory)
+        for m in members:
+            made = self.constituents[m]
+            put_member(self.store, memory, made, self._cost(m, memory))
+            if on_member:
+                on_member()
+
+    def _unlearn(self, members: Sequence[int], memory: MemoryStore) -> None:
+        if self.parent is None or self.step is None:
+            raise RuntimeError("a pool that unlearns has a parent and a step")
+        for m in members:
+            weights = read_member(self.store, self.parent.keys[m])
+            sets = self._parents_sets(m)
+            for shard, key in self.parent.constituents[m].items():
+                state = {f"model.{name}": tensor for name, tensor in weights[shard].items()}
+                facts = {"shard": shard}
+                memory.put(key, state, kind="member", learned_from=sets[shard], facts=facts)
+        work = [
+            (view, job)
+            for m in members
+            for view in [self._running(m, memory)]
+            for job in self._jobs[m]
+        ]
+        method = self.step.method
+        if isinstance(method, RunsMany):
+            method.run_many(work)
+        else:
+            for view, job in work:
+                method.run(view, job)
+
+    def _running(self, member: int, memory: MemoryStore) -> View:
+        """Return the view with which a member's jobs are run: their results go to `memory`."""
+        view, sets = self._views[member], self._parents_sets(member)
+        parents = tuple(replace(c, learned_from=sets[c.shard]) for c in view.parent.constituents)
+        return replace(
+            view,
+            parent=replace(view.parent, constituents=parents),
+            _workspace=replace(self._spaces[member], store=memory),
+        )
+
+    def _parents_sets(self, member: int) -> dict[int, tuple[str, ...]]:
+        """Return shard -> record sets that the parent's constituent learned from."""
+        if self.parent is None:
+            raise RuntimeError("a pool that unlearns has a parent")
+        return learned_from_of(self.store.receipt(self.parent.keys[member]))
+
+    def _chains(self, member: int) -> list[tuple[Chain, Recipe]]:
+        space = self._spaces[member]
+        return [(space.chain(shard, self._keep), space.recipe) for shard in self._occupied]
+
+    def _cost(self, member: int, memory: MemoryStore) -> dict[str, float]:
+        """Return what a member costs where the states between slices are kept.
+
+        A pool keeps finished constituents only and trains affected shards from the start; the
+        deletion it stands for starts again at the first slice that lost a record.
+        """
+        if self.way == "build":
+            made = [(key, 0) for key in self.constituents[member].values()]
+        else:
+            made = [(job.key, len(job.fresh)) for job in self._jobs[member] if job.fresh]
+        total = {"seconds": 0.0, "samples": 0.0, "steps": 0.0}
+        for key, fresh in made:
+            receipt = memory.receipt(key)
+            if receipt is None:
+                raise RuntimeError(f"constituent {key[:12]} vanished while its pool was being made")
+            parts = receipt.facts.get(PARTS)
+            for part in parts[-fresh:] if parts and fresh else [receipt.facts]:
+                for name in total:
+                    total[name] += part[name]
+        return total
+
+    @property
+    def _keep(self) -> Mask:
+        if self.keep is None:
+            raise RuntimeError("a pool that is built has records to build from")
+        return self.keep
+
+    @cached_property
+    def _occupied(self) -> list[int]:
+        return self.trial.space.occupied(self._keep)
+
+    @cached_property
+    def _spaces(self) -> list[Workspace]:
+        space = self.trial.space
+        space = replace(space, recipe=space.recipe.for_pools())
+        return [space.with_seed(seed) for seed in self.seeds]
+
+    @cached_property
+    def _views(self) -> list[View]:
+        if self.parent is None or self.step is None:
+            raise RuntimeError("a pool that unlearns has a parent and a step")
+        step = self.step
+        return [
+            View(
+                step.batch,
+                _card(space, made, step.retain | step.forget),
+                step.method.needs,
+                space,
+                step.retain,
+                step.forget,
+            )
+            for space, made in zip(self._spaces, self.parent.constituents, strict=True)
+        ]
+
+    @cached_property
+    def _jobs(self) -> list[list[Job]]:
+        method = self.step.method if self.step else None
+        return [method.jobs(view) for view in self._views] if method else []
+
+    def _group_size(self) -> int:
+        shards = len(self.constituents[0]) if self.constituents else 1
+        network = untrained(self.trial.space.recipe, 0, 0)
+        state = sum(p.nbytes for p in network.parameters()) * 3
+        return max(1, min(GROUP, GROUP_BYTES // max(shards * state, 1)))
+
+
+def _card(space: Workspace, constituents: dict[int, str], keep: Mask) -> ModelCard:
+    """Describe a member to methods, which look at content keys only."""
+    members = [
+        Constituent(shard, key, "", int((space.assignment.shard[keep] == shard).sum()), ())
+        for shard, key in constituents.items()
+    ]
+    return space.card(ORIGINAL, members, keep)
