@@ -47,6 +47,7 @@ stop: ## Stop the project's Prefect server
 	@test ! -x $(BIN)/python || $(BIN)/python -m tools.stop
 
 bench: setup ## Measure speed on this machine
+	$(BIN)/python benchmarks/pool.py
 	$(BIN)/python benchmarks/deletion.py
 
 clean: stop ## Remove what demo and test made; never data of yours

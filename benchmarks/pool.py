@@ -35,8 +35,9 @@ import forgetflow  # noqa: F401  (first: it sets the environment torch reads whe
 import numpy as np
 import torch
 import yaml
+from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, TensorDataset
+from torch.utils.data import DataLoader, Subset, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from forgetflow.config import DataSettings, Settings
@@ -126,11 +127,14 @@ class Task:
             10,
         )
 
+    def rows(self, member: int) -> NDArray[np.intp]:
+        """Return which records a member learns from."""
+        whole = len(data_of(self.architecture)[0])
+        return np.random.default_rng(member).choice(whole, self.records, replace=False)
+
     def samples(self, member: int) -> Samples:
         """Return the records of a member."""
-        whole = data_of(self.architecture)[0]
-        rng = np.random.default_rng(member)
-        where = rng.choice(len(whole), self.records, replace=False)
+        whole, where = data_of(self.architecture)[0], self.rows(member)
         return Samples(whole.inputs[where], whole.targets[where], whole.digests[where])
 
     def gflop(self) -> float:
@@ -157,13 +161,13 @@ def data_of(architecture: str) -> tuple[Samples, Samples]:
     if architecture == "mlp":
         imported = import_records(DataSettings(source="digits"))
         return tuple(
-            Samples(part.inputs, part.labels, part.digests)
+            Samples(part.inputs.copy(), part.labels.copy(), part.digests)
             for part in (imported.train, imported.test)
         )
     rng = np.random.default_rng(0)
     centers = rng.normal(size=(10, 3, 32, 32))
     labels = rng.integers(10, size=2500)
-    inputs = (centers[labels] + 5 * rng.normal(size=(2500, 3, 32, 32))).astype(np.float32)
+    inputs = (centers[labels] + rng.normal(size=(2500, 3, 32, 32))).astype(np.float32)
     digests = rng.integers(256, size=(2500, 32), dtype=np.uint8)
     train, test = slice(2000), slice(2000, None)
     return tuple(Samples(inputs[part], labels[part], digests[part]) for part in (train, test))
@@ -172,18 +176,19 @@ def data_of(architecture: str) -> tuple[Samples, Samples]:
 # Ways to train it: each returns its CPU seconds and the weights of its first member -------
 
 Done = tuple[float, dict[str, Tensor]]
-Batches = Callable[[Tensor, Tensor], Iterable[tuple[Tensor, Tensor]]]
+Batches = Callable[[Tensor, Tensor, Tensor], Iterable[tuple[Tensor, Tensor]]]
 
 
-def loaded(inputs: Tensor, targets: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
-    """Return a DataLoader."""
-    return DataLoader(TensorDataset(inputs, targets), batch_size=BATCH, shuffle=True)
+def loaded(inputs: Tensor, targets: Tensor, rows: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+    """Return a DataLoader over some of the records."""
+    chosen = Subset(TensorDataset(inputs, targets), rows.tolist())
+    return DataLoader(chosen, batch_size=BATCH, shuffle=True)
 
 
-def indexed(inputs: Tensor, targets: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
-    """Yield batches from tensors that lie on the device."""
-    for rows in torch.randperm(len(inputs), device=inputs.device).split(BATCH):
-        yield inputs[rows], targets[rows]
+def indexed(inputs: Tensor, targets: Tensor, rows: Tensor) -> Iterable[tuple[Tensor, Tensor]]:
+    """Yield batches of some of the records from where they lie."""
+    for batch in rows[torch.randperm(len(rows), device=rows.device)].split(BATCH):
+        yield inputs[batch], targets[batch]
 
 
 def loop(task: Task, members: Sequence[int], batches: Batches, threads: int = 1) -> Done:
@@ -191,17 +196,18 @@ def loop(task: Task, members: Sequence[int], batches: Batches, threads: int = 1)
     recipe, started, trained = task.recipe(), time.process_time(), []
     torch.set_deterministic_debug_mode("default")
     torch.set_num_threads(threads)
+    whole = data_of(task.architecture)[0]
+    inputs, targets = torch.from_numpy(whole.inputs), torch.from_numpy(whole.targets)
+    where = task.device if batches is indexed else "cpu"
+    inputs, targets = inputs.to(where), targets.to(where)
     for member in members:
-        mine = task.samples(member)
-        inputs, targets = torch.from_numpy(mine.inputs), torch.from_numpy(mine.targets)
-        if batches is indexed:
-            inputs, targets = inputs.to(task.device), targets.to(task.device)
+        rows = torch.from_numpy(task.rows(member)).to(where)
         network = untrained(recipe, member, 0).to(task.device)
         optimizer = torch.optim.SGD(
             network.parameters(), lr=RATE, momentum=MOMENTUM, fused=batches is indexed
         )
         for _ in range(task.epochs):
-            for x, y in batches(inputs, targets):
+            for x, y in batches(inputs, targets, rows):
                 optimizer.zero_grad()
                 loss = nn.functional.cross_entropy(network(x.to(task.device)), y.to(task.device))
                 loss.backward()

@@ -13,7 +13,7 @@ from prefect.futures import as_completed
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from flows.devices import device_slot, slots
+from flows.devices import device_slot, slots, uses_gpu
 from flows.growing import TrialName, grow_members, trial_named
 from flows.tasks import CACHED
 from forgetflow.config import AuditSettings
@@ -29,6 +29,9 @@ from forgetflow.training import environment
 from forgetflow.training.pool import Untrained, member_seed
 from forgetflow.training.workers import warm_workers
 from forgetflow.unlearning.pool import PARENT, Plan
+
+SHARED = ("audit", "context", "controls", "intervals", "protocol")
+"""Files of the audit room that all measures use."""
 
 TEACHERS = 4
 """Untrained networks that ZRF compares with."""
@@ -64,12 +67,12 @@ def audit(
             "forget": trial.space.records.take(trial.forget).digest,
             "test": test.digest,
             "settings": settings.model_dump(mode="json"),
+            "aggregation": trial.space.settings.partition.aggregation,
+            "teachers": TEACHERS,
+            "seed": trial.space.settings.run.seed,
             "code": code_digest(
-                "evaluation/membership.py",
-                *(
-                    f"evaluation/audit/{file}.py"
-                    for file in ("audit", "context", "controls", "intervals", *AUDITS)
-                ),
+                *(f"evaluation/{file}.py" for file in ("distance", "membership", "protocol")),
+                *(f"evaluation/audit/{file}.py" for file in (*SHARED, *AUDITS)),
             ),
         }
     )
@@ -144,8 +147,8 @@ def judge_task(
 
 def compute(project: Project, call: Callable[..., int], *arguments: Any) -> int:
     """Call here, or in a warm worker process where several compute at once on this machine."""
-    settings = project.settings.run
-    if settings.runner == "local" and settings.device != "cuda" and slots(project) > 1:
+    local = project.settings.run.runner == "local"
+    if local and not uses_gpu(project) and slots(project) > 1:
         return warm_workers(slots(project)).submit(call, *arguments).result()
     return call(*arguments)
 

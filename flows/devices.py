@@ -34,10 +34,11 @@ BUSY = {httpx.codes.LOCKED, httpx.codes.SERVICE_UNAVAILABLE}
 
 def slots(project: Project) -> int:
     """Return how many computing tasks may run at once: one per GPU, else `run.workers`."""
-    return torch.cuda.device_count() if _uses_gpu(project) else project.settings.run.workers
+    return torch.cuda.device_count() if uses_gpu(project) else project.settings.run.workers
 
 
-def _uses_gpu(project: Project) -> bool:
+def uses_gpu(project: Project) -> bool:
+    """Return whether this project computes on a GPU here."""
     return project.settings.run.device != "cpu" and torch.cuda.is_available()
 
 
@@ -75,7 +76,7 @@ def device_slot(project: Project) -> Iterator[int]:
         renewal = threading.Thread(target=_renew, args=(api, lease["lease_id"], done), daemon=True)
         renewal.start()
         try:
-            with torch.cuda.device(number) if _uses_gpu(project) else nullcontext():
+            with torch.cuda.device(number) if uses_gpu(project) else nullcontext():
                 yield number
         finally:
             done.set()

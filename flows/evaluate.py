@@ -71,6 +71,9 @@ def _no_audit(project: Project, evaluation: Evaluation) -> str | None:
     """Return why no audit can be made, or None."""
     if not project.settings.evaluate.audit.members:
         return "no audit: evaluate.audit.members is 0"
+    few = evaluation.figure("records.forget") or 0
+    if few < project.settings.evaluate.audit.min_records:
+        return f"no audit: {few} forgotten records are fewer than evaluate.audit.min_records"
     empty = [name for name in AUDITED if not evaluation.figure(f"records.{name}")]
     if empty:
         return f"no audit: there are no {' and no '.join(empty)} records"

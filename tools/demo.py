@@ -48,6 +48,7 @@ def main() -> int:
     say(
         f"Done in {time.monotonic() - started:.0f} s.\n\n"
         "  make ui                  opens the MLflow and Prefect UIs on this machine\n"
+        "  audit/b2/audit.html      is it really forgotten? pools of models against oracles\n"
         "  report/report.html       measures of every generation beside their oracles\n"
         "  lineage.html             the family tree of models\n"
         "  make stop                stops the Prefect server that runs in the background\n"

@@ -97,8 +97,8 @@ def _shown(found: "Audit", project: Project) -> str:
         for name in shown:
             measure, group, statistic = HEADLINES[name]
             figure = found.figure(measure, contender, group, statistic)
-            cells.append(figure.value if figure else None)
-        rows.append([contender, *cells, found.costs[contender]["of_retrain"]])
+            cells.append(f"{figure.value:.3g}" if figure and figure.value is not None else None)
+        rows.append([contender, *cells, f"{100 * found.costs[contender]['of_retrain']:.0f} %"])
     page = project.study("methods") / "audit.html"
     heads = ["contender", "U-LiRA", "KLoM p95", "Gaussian KL", "JS (bits)", "ToW", "cost"]
     verdict = "\n".join(f"{c.contender}: {c.sentence}" for c in found.controls)

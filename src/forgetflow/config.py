@@ -226,6 +226,11 @@ class AuditSettings(Block):
         description="Models per contender M; 0: no audit. A pool costs M full trainings, kept by "
         "member. KLoM is only trustworthy from 80 on.",
     )
+    min_records: Positive = Field(
+        20,
+        description="Smaller forget sets are not audited: figures of a handful of records say "
+        "nothing, and come close to being about persons.",
+    )
     easydub: bool = Field(False, description="Also report KLoM as EasyDUB computes it.")
     relearn: RelearnSettings = RelearnSettings()
     inversion: InversionSettings = InversionSettings()
@@ -261,7 +266,7 @@ class GateSettings(Block):
         description="Largest |attack AUC - oracle's attack AUC|, two-sided, 0 to 1.",
     )
     max_ulira_accuracy: Fraction | None = Field(
-        0.75,
+        0.6,
         description="Largest U-LiRA accuracy on the forget set, 0.5 (chance) to 1; the lower end "
         "of its 95 % interval is held against it.",
     )

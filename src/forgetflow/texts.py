@@ -173,9 +173,21 @@ def generation(row: dict[str, Any]) -> str:
             ("test accuracy", _beside(percent, row, "test_accuracy", "oracle")),
             ("forget accuracy", _beside(percent, row, "forget_accuracy", "oracle")),
             ("retrained", passes),
+            ("audit", _audit(row)),
             ("training time", _beside(seconds, row, "seconds", "full_retraining")),
             ("gate", row["gate"]),
         ]
+    )
+
+
+def _audit(row: dict[str, Any]) -> str | None:
+    """Return the headline of a generation's audit and where its page is."""
+    if row["ulira"] is None:
+        return None
+    floor = row["ulira_second_oracle"]
+    return (
+        f"U-LiRA {row['ulira']:.3f} (second oracle {floor:.3f}, guessing 0.5); "
+        f"audit/{row['generation']}/audit.html"
     )
 
 

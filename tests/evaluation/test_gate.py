@@ -169,6 +169,14 @@ def test_a_low_end_that_is_missing_is_the_value_itself() -> None:
     assert outcomes(check_gate(metrics, GATE, "approximate", 100))[3] == "failed"
 
 
+def test_a_ulira_bound_that_doing_nothing_holds_says_so() -> None:
+    metrics = figures()
+    metrics["audit"]["ulira"]["none"] = 0.5
+    assert "unchanged" in check_gate(metrics, GATE, "exact", 100).checks[3].note
+    metrics["audit"]["ulira"]["none"] = 0.9
+    assert check_gate(metrics, GATE, "exact", 100).checks[3].note == ""
+
+
 def test_json_round_trip() -> None:
     verdict = check_gate(figures(auc=0.9), GATE, "approximate", 5)
     assert GateVerdict.from_json(json.loads(json.dumps(verdict.to_json()))) == verdict

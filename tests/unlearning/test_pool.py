@@ -93,7 +93,7 @@ def test_a_pool_grows_and_is_shared(trial, monkeypatch):
     made = []
     put = pool_module.put_member
     monkeypatch.setattr(
-        pool_module, "put_member", lambda *given: made.append(given[2]) or put(*given)
+        pool_module, "put_member", lambda *given: made.append(given[3]) or put(*given)
     )
     trial.pool("oracle", 3).grow()
     assert len(made) == 3

@@ -153,13 +153,17 @@ def check_gate(
 def _ulira(metrics: Mapping[str, Any], gate: GateSettings, missing: str | None) -> Check:
     value = figure(metrics, "audit.ulira.value")
     low = figure(metrics, "audit.ulira.low")
-    return _check(
+    idle = figure(metrics, "audit.ulira.none")
+    check = _check(
         "max_ulira_accuracy",
         gate.max_ulira_accuracy,
         value if low is None else low,
         missing,
         fact=f"U-LiRA is right in {value or 0:.4f} of its guesses, at least",
     )
+    if check.outcome == "passed" and idle is not None and idle <= (check.bound or 0):
+        return replace(check, note=f"the parent's is at least {idle:.4f}, so {_NO_POWER}")
+    return check
 
 
 def _klom(metrics: Mapping[str, Any], gate: GateSettings, missing: str | None) -> Check:

@@ -66,6 +66,8 @@ FIGURES = {
     "forget_accuracy_oracle": "accuracy.oracle.forget",
     "membership_auc": "membership.{model}.auc",
     "membership_auc_oracle": "membership.oracle.auc",
+    "ulira": "audit.ulira.value",
+    "ulira_second_oracle": "audit.ulira.floor",
     "records_retrained": "points.counted",
     "records_full_retraining": "points.full_retraining",
     "seconds": "cost.unlearned.seconds",

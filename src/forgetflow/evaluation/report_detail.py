@@ -86,11 +86,30 @@ def detail(entry: Entry) -> str:
         f'<span class="hint">{escape(origin)}</span>{verdict(entry, notes)}</div>',
         f'<p class="promise {kind}">{escape(promise)}</p>',
         _cost(entry),
+        _audit(entry),
         _checks(entry.gate),
         _figures(entry, notes),
         notes.html(),
     ]
     return f'<section class="card" id="{anchor(entry)}">{"".join(body)}</section>'
+
+
+def _audit(entry: Entry) -> str:
+    """Return what the audit of the procedure found, in one sentence, and where its page is."""
+    get, generation = entry.evaluation.figure, entry.card.generation
+    members, attack = get("audit.members"), get("audit.ulira.value")
+    if not members:
+        reason = entry.evaluation.reason("audit.misbehaving")
+        return f'<p class="hint">{escape(reason)}</p>' if reason else ""
+    text = f"Audited by {amount(members)} models per contender"
+    if attack is not None:
+        floor = decimal(get("audit.ulira.floor"))
+        text += f": an attacker tells them from retrained ones with accuracy {decimal(attack)} "
+        text += f"(U-LiRA; two pools of retrained models: {floor}, guessing: 0.5)"
+    text += f". Everything is in audit/{generation}/audit.html."
+    if get("audit.misbehaving"):
+        return f'<p class="failed">Controls misbehave: rely on no figure of the audit. {text}</p>'
+    return f'<p class="hint">{escape(text)}</p>'
 
 
 def _cost(entry: Entry) -> str:

@@ -153,8 +153,8 @@ class Recipe:
 def engine_for(settings: Settings) -> Engine:
     """Return the engine that `train.engine` means; `auto` is the fastest by `benchmarks/pool.py`.
 
-    Stacking wins for linear layers on any device. It loses for convolutions on a CPU, whose
-    batched kernels are slower than one network after another. `vmap` is never meant: see
+    Stacking wins for linear layers, even one network at a time. It loses for convolutions on a
+    CPU, whose batched kernels are slower than one network after another. `vmap` is never meant: see
     `Recipe.for_pools`.
 
     Raises:

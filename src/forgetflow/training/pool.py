@@ -45,28 +45,38 @@ def member_seed(run_seed: int, role: str, number: int) -> int:
     return keyed_hash(run_seed, "pool", role, number) >> 1  # fits a signed 64-bit integer
 
 
-def member_key(constituents: Mapping[int, str]) -> str:
-    """Return the store key of the member with these constituents, shard -> content key."""
-    return digest_of(["member", sorted(constituents.items())])
+def member_key(way: str, constituents: Mapping[int, str]) -> str:
+    """Return the store key of a member.
+
+    Args:
+        way: how it came about. Exact methods end in the very weights of a build, but not at its
+            cost, and what a member cost is kept with it.
+        constituents: shard -> content key.
+    """
+    return digest_of(["member", way, sorted(constituents.items())])
 
 
 def put_member(
-    store: Store, source: Store, constituents: Mapping[int, str], facts: Mapping[str, Any]
+    store: Store,
+    source: Store,
+    key: str,
+    constituents: Mapping[int, str],
+    facts: Mapping[str, Any],
 ) -> Receipt:
-    """Store the constituents that `source` holds as one member."""
+    """Store the constituents that `source` holds as one member under `key`."""
     tensors: dict[str, Tensor] = {}
     sets: dict[str, list[str]] = {}
-    for shard, key in sorted(constituents.items()):
-        for name, tensor in weights_of(source.require(key)).items():
+    for shard, made in sorted(constituents.items()):
+        for name, tensor in weights_of(source.require(made)).items():
             tensors[f"{shard}/{name}"] = tensor
-        receipt = source.receipt(key)
+        receipt = source.receipt(made)
         sets[str(shard)] = list(receipt.learned_from) if receipt else []
     learned_from = sorted({name for names in sets.values() for name in names})
     for name in learned_from:
         if source.knows(name):
             store.put_members(source.members(name))
     return store.put(
-        member_key(constituents),
+        key,
         tensors,
         kind="member",
         learned_from=learned_from,

@@ -180,7 +180,12 @@ class Plan:
     @cached_property
     def keys(self) -> list[str]:
         """Store key of every member."""
-        return [member_key(made) for made in self.constituents]
+        if self.parent is None or self.step is None:
+            return [member_key("build", made) for made in self.constituents]
+        return [
+            member_key(f"{self.step.method.name} {before}", made)
+            for before, made in zip(self.parent.keys, self.constituents, strict=True)
+        ]
 
     @cached_property
     def constituents(self) -> list[dict[int, str]]:
@@ -240,7 +245,7 @@ class Plan:
             self._unlearn(members, memory)
         for m in members:
             made = self.constituents[m]
-            put_member(self.store, memory, made, self._cost(m, memory))
+            put_member(self.store, memory, self.keys[m], made, self._cost(m, memory))
             if on_member:
                 on_member()
 

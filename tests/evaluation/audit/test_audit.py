@@ -116,8 +116,8 @@ def test_a_control_that_could_not_be_made_misbehaves(make_context, monkeypatch):
     monkeypatch.setattr(audit_module, "AUDITS", {"ulira": AUDITS["ulira"]})
     table = np.full((4, 30, 2), 0.5)
     context = make_context([0] * 10, [0] * 10, [0] * 10, oracle=table, second_oracle=table)
-    found = audit(context, "b1", {}, {}, {"ascent": "diverged"})
-    assert [c.contender for c in found.misbehaving] == ["ascent"]
+    found = audit(context, "b1", {}, {}, {"ascent": "diverged", "finetune": "diverged"})
+    assert [c.contender for c in found.misbehaving] == ["finetune"]
 
 
 def test_the_headline_stands_beside_the_floor(result):

@@ -22,7 +22,8 @@ def headline(audit: Audit, contender: str) -> dict[str, Any]:
 
     Returns:
         `members`, `misbehaving` (controls), `no_power` (0 or 1), and name -> `value`, `low`,
-        `high`, `floor`; a missing figure is None beside a `reason`.
+        `high`, `floor`, `none` (the lower end of doing nothing's); a missing figure is None
+        beside a `reason`.
     """
     figures: dict[str, Any] = {
         "members": audit.members[contender],
@@ -37,6 +38,8 @@ def headline(audit: Audit, contender: str) -> dict[str, Any]:
             figures[name] = {"value": None, "reason": reason}
             continue
         found = {"value": mine.value, "low": mine.low, "high": mine.high}
+        idle = audit.figure(measure, "none", group, statistic)
         found["floor"] = floor.value if floor else None
+        found["none"] = (idle.value if idle.low is None else idle.low) if idle else None
         figures[name] = {key: value for key, value in found.items() if value is not None}
     return figures
