@@ -27,7 +27,6 @@ from dataclasses import dataclass, field
 from functools import cache, partial
 from importlib.metadata import version
 from pathlib import Path
-from unittest import mock
 
 import forgetflow  # noqa: F401  (first: it sets the environment torch reads when imported)
 
@@ -52,13 +51,13 @@ from forgetflow.records.record_set import read_record_set
 from forgetflow.records.sources import import_records
 from forgetflow.store import Store
 from forgetflow.training import trainer
-from forgetflow.training.chain import Chain, Engine, Recipe, Samples
+from forgetflow.training.chain import Chain, Recipe, Samples
 from forgetflow.training.pool import Untrained
 from forgetflow.training.sequential import untrained, weights_of
 from forgetflow.training.trainer import peak_memory, train_chain, train_chains
 from forgetflow.training.workers import warm_workers
 from forgetflow.training.workspace import Workspace
-from forgetflow.unlearning.pool import Trial
+from forgetflow.unlearning.trial import Trial
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 WORKERS = 2
@@ -107,7 +106,7 @@ class Task:
     records: int
     device: str
 
-    def recipe(self, engine: Engine = "sequential", seed: int = 0) -> Recipe:
+    def recipe(self, engine: str = "sequential", seed: int = 0) -> Recipe:
         """Return the recipe; puts torch into deterministic mode, with one thread."""
         return Recipe.from_settings(
             Settings.model_validate(
@@ -217,29 +216,21 @@ def loop(task: Task, members: Sequence[int], batches: Batches, threads: int = 1)
     return time.process_time() - started, trained[0]
 
 
-def engine(task: Task, members: Sequence[int], name: Engine) -> Done:
-    """Train as pools are: chains of one slice, finished states in memory."""
+def engine(task: Task, members: Sequence[int], name: str) -> Done:
+    """Train as pools do: chains of one slice, finished states in memory."""
     started = time.process_time()
-    recipes = [task.recipe(name, member) for member in members]
+    recipes = [task.recipe(name, member).for_pools() for member in members]
     chains = [Chain(0, [task.samples(r.seed)], r.digest) for r in recipes]
     store = MemoryStore()
     train_chains(store, list(zip(chains, recipes, strict=True)))
     return time.process_time() - started, weights_of(store.require(chains[0].key))
 
 
-def processes(
-    task: Task, members: Sequence[int], name: Engine, workers: ProcessPoolExecutor
-) -> Done:
+def processes(task: Task, members: Sequence[int], name: str, workers: ProcessPoolExecutor) -> Done:
     """Train with an engine in warm worker processes, an equal share in each."""
     shares = [members[first::WORKERS] for first in range(WORKERS)]
     done = list(workers.map(engine, [task] * WORKERS, shares, [name] * WORKERS))
     return sum(seconds for seconds, _ in done), done[0][1]
-
-
-def lockstep(task: Task, members: Sequence[int]) -> Done:
-    """Train all in lockstep on a GPU, which the trainer does not: nobody promises their bits."""
-    with mock.patch.object(trainer, "together", return_value=len(members)):
-        return engine(task, members, "stacked")
 
 
 # Comparing them ---------------------------------------------------------------------------
@@ -281,7 +272,6 @@ class Way:
 
 def ways_to_train(task: Task, workers: ProcessPoolExecutor | None, quick: bool) -> list[Way]:
     """Return the ways to compare, the DataLoader loop first."""
-    stackable = task.architecture == "mlp"
     sequential, stacked = partial(engine, name="sequential"), partial(engine, name="stacked")
     if workers is None:
         sizes = (16,) if quick else (16, 256, 2048)
@@ -289,27 +279,24 @@ def ways_to_train(task: Task, workers: ProcessPoolExecutor | None, quick: bool) 
             Way("DataLoader loop", partial(loop, batches=loaded), 2),
             Way("in-memory loop", partial(loop, batches=indexed), 2),
             Way("sequential", sequential, 2),
-            *(Way(f"stacked, {m} in lockstep", lockstep, m) for m in sizes if stackable),
+            *(Way(f"pool of {m}", partial(engine, name="auto"), m) for m in sizes),
         ]
-    name: Engine = "stacked" if stackable else "sequential"
-    size = 2 if quick or not stackable else 3 * trainer.together(task.recipe("stacked"))
-    threads = 1 if stackable else WORKERS
+    if task.architecture != "mlp":
+        many = partial(processes, name="sequential", workers=workers)
+        return [
+            Way("DataLoader loop, 2 threads", partial(loop, batches=loaded, threads=2), 2, 2),
+            Way("in-memory loop", partial(loop, batches=indexed), 2),
+            Way("sequential", sequential, 2),
+            Way("sequential, 2 processes", many, 2 * WORKERS, WORKERS),
+        ]
+    size = 2 if quick else 3 * trainer.together(task.recipe("stacked"))
+    many = partial(processes, name="stacked", workers=workers)
     return [
-        Way(
-            "DataLoader loop" + f", {threads} threads" * (threads > 1),
-            partial(loop, batches=loaded, threads=threads),
-            2,
-            threads,
-        ),
+        Way("DataLoader loop", partial(loop, batches=loaded), 2),
         Way("in-memory loop", partial(loop, batches=indexed), 2),
         Way("sequential", sequential, 2),
-        *([Way("stacked", stacked, size)] if stackable else []),
-        Way(
-            f"{name}, {WORKERS} processes",
-            partial(processes, name=name, workers=workers),
-            size * WORKERS,
-            WORKERS,
-        ),
+        Way("stacked", stacked, size),
+        Way("stacked, 2 processes", many, size * WORKERS, WORKERS),
     ]
 
 

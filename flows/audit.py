@@ -28,7 +28,8 @@ from forgetflow.records.record_set import read_record_set
 from forgetflow.training import environment
 from forgetflow.training.pool import Untrained, member_seed
 from forgetflow.training.workers import warm_workers
-from forgetflow.unlearning.pool import PARENT, Plan
+from forgetflow.unlearning.pool import Plan
+from forgetflow.unlearning.trial import PARENT
 
 SHARED = ("audit", "context", "controls", "intervals", "protocol")
 """Files of the audit room that all measures use."""

@@ -10,7 +10,8 @@ from typing import Any
 
 from flows import opened
 from forgetflow.project import Project
-from forgetflow.unlearning.pool import Plan, Trial
+from forgetflow.unlearning.pool import Plan
+from forgetflow.unlearning.trial import Trial
 
 TrialName = Mapping[str, Any]
 

@@ -18,7 +18,7 @@ from forgetflow.training.learners import Resident, learners
 from forgetflow.training.sequential import SequentialLearners, weights_of
 from forgetflow.training.trainer import together, train_chains
 from forgetflow.training.vmapped import VmappedLearners
-from forgetflow.unlearning import pool as pool_module
+from forgetflow.unlearning import trial as trial_module
 
 TRAININGS = {
     "sgd": {"learning_rate": 0.03, "momentum": 0.9, "weight_decay": 0.01},
@@ -325,7 +325,7 @@ def test_a_plan_uses_the_recipe_of_pools(make_records, make_space, monkeypatch):
     space = make_space(make_records(40, (1, 8, 8)), model=model)
     forget = ~space.everything
     forget[:3] = True
-    trial = pool_module.Trial(space, space.everything, (), "sample", ~forget, forget)
+    trial = trial_module.Trial(space, space.everything, (), "sample", ~forget, forget)
     before = {name: trial.pool(name, 2).keys for name in ("oracle", "original", "finetune")}
     monkeypatch.setattr(Recipe, "for_pools", as_vmap)
     for name, keys in before.items():

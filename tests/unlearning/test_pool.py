@@ -11,7 +11,8 @@ from forgetflow.training.pool import Untrained, member_seed, read_member
 from forgetflow.training.sequential import weights_of
 from forgetflow.unlearning import method_named
 from forgetflow.unlearning import pool as pool_module
-from forgetflow.unlearning.pool import ORACLES, Trial
+from forgetflow.unlearning import trial as trial_module
+from forgetflow.unlearning.trial import ORACLES, Trial
 
 
 @pytest.fixture
@@ -280,7 +281,7 @@ def test_a_method_without_a_joint_run_is_run_job_by_job(trial, monkeypatch):
         def run(self, view, job, on_step=None):
             return method_named("finetune").run(view, job)
 
-    monkeypatch.setattr(pool_module, "method_named", lambda _: Plain())
+    monkeypatch.setattr(trial_module, "method_named", lambda _: Plain())
     for key in plan.keys:
         plan.store.remove(key)
     again = trial.pool("finetune", 2)

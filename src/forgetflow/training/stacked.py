@@ -113,7 +113,7 @@ class StackedLearners:
                 strict=True,
             )
         ]
-        self._firsts: dict[int, _First] = {}
+        self.first = _First(self, self.count)
         for number, network in enumerate(networks):
             self.load_weights(number, network.state_dict())
 
@@ -193,9 +193,9 @@ class StackedLearners:
     def steps(self, data: Resident, rows: Tensor, counts: Tensor) -> None:
         """Make T steps with the first m members; see `Learners`."""
         active, device = rows.shape[1], self.recipe.device
-        if active not in self._firsts:
-            self._firsts[active] = _First(self, active)
-        first = self._firsts[active]
+        if self.first.count != active:  # in a run it only ever falls
+            self.first = _First(self, active)
+        first = self.first
         # Filled up with a record of the member's own: a zero weight does not cancel infinity.
         filling = rows[..., :1].expand(-1, -1, self.batch - rows.shape[2])
         rows = torch.cat([rows, filling], dim=2).flatten(1).to(device)

@@ -1,13 +1,7 @@
-"""Pools of originals, oracles and unlearned models of one deletion.
+"""How the members of a pool come about: keys first, then what is missing, a group at a time.
 
-Every member is the whole procedure under a seed of its own: build the original, forget the
-batches before, forget this batch. Content keys are derived first, without computing; only members
-whose key is not in the store are made, a group at a time, all their constituents together.
-
-    original       every record
-    parent, none   everything but the batches before (what the batch starts from)
-    <method>       the method, started from the parent of the same seed
-    oracle, ...    built from the retain set alone, under seeds that nobody else has
+Every member is a whole procedure under a seed of its own. Content keys are derived without
+computing; only members whose key is not in the store are made, all their constituents together.
 """
 
 from collections.abc import Callable, Sequence
@@ -15,41 +9,23 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
-import numpy as np
-
-from forgetflow.errors import InputError
-from forgetflow.keys import code_digest, digest_of, keyed_hash, keyed_order
+from forgetflow.keys import code_digest, digest_of
 from forgetflow.memory_store import MemoryStore
-from forgetflow.project import Project
-from forgetflow.requests.batches import ORIGINAL, forgotten_ids, read_batches
+from forgetflow.requests.batches import ORIGINAL
 from forgetflow.store import Store
 from forgetflow.training.chain import Chain, Recipe
 from forgetflow.training.ensemble import Constituent, ModelCard
-from forgetflow.training.pool import (
-    Pool,
-    learned_from_of,
-    member_key,
-    member_seed,
-    put_member,
-    read_member,
-)
+from forgetflow.training.pool import Pool, learned_from_of, member_key, put_member, read_member
 from forgetflow.training.sequential import untrained
 from forgetflow.training.trainer import PARTS, train_chains
 from forgetflow.training.workspace import Mask, Workspace
-from forgetflow.unlearning import method_named
 from forgetflow.unlearning.protocol import Job, RunsMany, UnlearningMethod, View
-from forgetflow.unlearning.runner import Deletion
 
 GROUP = 16
 """Members made together: what a kill costs at most."""
 
 GROUP_BYTES = 2**29
 """Checkpoints of one group held in memory at once, at most."""
-
-SUBJECT = "subject"
-ORACLES = ("oracle", "second oracle")
-PARENT = "none"
-"""The procedure of doing nothing: the parent as it is."""
 
 OnMember = Callable[[], None]
 
@@ -71,98 +47,11 @@ class Step:
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
-    """A deletion whose procedures are to be judged.
-
-    Attributes:
-        space: records, placement, settings and the store of members.
-        base: records the original is built from, bool (N,).
-        before: deletions before this one, oldest first.
-        batch: name of this one.
-        retain, forget: records left after it, and records it removes, bool (N,).
-    """
-
-    space: Workspace
-    base: Mask
-    before: tuple[Step, ...]
-    batch: str
-    retain: Mask
-    forget: Mask
-
-    @classmethod
-    def of_batch(cls, project: Project, space: Workspace, batch: str) -> "Trial":
-        """Return the trial of a sealed batch, with all batches before it."""
-        entries = read_batches(project)
-        lineage = [batch]
-        while (parent := entries[lineage[-1]].parent) != ORIGINAL:
-            lineage.append(parent)
-        this, *others = [Deletion.open(project, name, space) for name in lineage]
-        before = tuple(
-            Step(d.batch, method_named(entries[d.batch].method), d.retain, d.forget)
-            for d in reversed(others)
-        )
-        return cls(space, space.everything, before, batch, this.retain, this.forget)
-
-    @classmethod
-    def of_sample(
-        cls, project: Project, space: Workspace, label: int | None, records: int | None
-    ) -> "Trial":
-        """Return the trial of a forget set that nobody asked for: a class, or a draw.
-
-        Records that a sealed batch forgets take no part, neither to be learned nor forgotten.
-
-        Args:
-            project: for the sealed batches.
-            space: records, placement, settings, store.
-            label: only records of this class; None: of any.
-            records: how many, drawn by (seed, digest); None: all of the class.
-
-        Raises:
-            InputError: there are not that many, or nothing would be left.
-        """
-        batches = read_batches(project)
-        gone = forgotten_ids(project, next(reversed(batches))) if batches else ()
-        base = ~space.records.mask(gone)
-        pool = base & (space.records.labels == label) if label is not None else base
-        where = np.flatnonzero(pool)
-        count = len(where) if records is None else records
-        if not 0 < count <= len(where) or count == base.sum():
-            raise InputError(
-                f"a forget set of {count} record(s) cannot be drawn: {len(where)} match and "
-                f"{int(base.sum())} are left; ask for fewer"
-            )
-        seed = keyed_hash(space.settings.run.seed, "trial")
-        forget = np.zeros(len(base), bool)
-        forget[where[keyed_order(space.records.digests[where], seed)[:count]]] = True
-        name = "sample" if label is None else f"class {space.records.schema.class_names[label]}"
-        return cls(space, base, (), f"{name}, {count} records", base & ~forget, forget)
-
-    def pool(self, contender: str, members: int) -> "Plan":
-        """Return the plan of a contender's pool; see the module's text for the names."""
-        role = contender if contender in ORACLES else SUBJECT
-        seeds = [member_seed(self.space.settings.run.seed, role, m) for m in range(members)]
-        if contender in ORACLES:
-            return Plan(self, "build", seeds, keep=self.retain)
-        if contender == ORIGINAL:
-            return Plan(self, "build", seeds, keep=self.base)
-        if contender == PARENT:
-            return self._after(self.before, seeds)
-        this = Step(self.batch, method_named(contender), self.retain, self.forget)
-        return self._after((*self.before, this), seeds)
-
-    def _after(self, steps: Sequence[Step], seeds: Sequence[int]) -> "Plan":
-        """Return the pool after these deletions."""
-        if not steps:
-            return Plan(self, "build", seeds, keep=self.base)
-        return Plan(self, "unlearn", seeds, self._after(steps[:-1], seeds), steps[-1])
-
-
-@dataclass(frozen=True, eq=False)
 class Plan:
     """How the members of one pool come about.
 
     Attributes:
-        trial: the deletion.
+        space: records, placement, settings and the store of members.
         way: `build` from `keep`, or `unlearn` by `step` from the members of `parent`.
         seeds: one per member.
         parent: pool it starts from.
@@ -170,7 +59,7 @@ class Plan:
         keep: records to build from.
     """
 
-    trial: Trial
+    space: Workspace
     way: Literal["build", "unlearn"]
     seeds: Sequence[int]
     parent: "Plan | None" = None
@@ -210,11 +99,11 @@ class Plan:
     @property
     def store(self) -> Store:
         """Where members are kept."""
-        return self.trial.space.store
+        return self.space.store
 
     def pool(self) -> Pool:
         """Return the finished pool."""
-        space = self.trial.space
+        space = self.space
         return Pool(space.recipe, self.store, self.keys, space.settings.partition.aggregation)
 
     def missing(self) -> list[int]:
@@ -321,11 +210,11 @@ class Plan:
 
     @cached_property
     def _occupied(self) -> list[int]:
-        return self.trial.space.occupied(self._keep)
+        return self.space.occupied(self._keep)
 
     @cached_property
     def _spaces(self) -> list[Workspace]:
-        space = self.trial.space
+        space = self.space
         space = replace(space, recipe=space.recipe.for_pools())
         return [space.with_seed(seed) for seed in self.seeds]
 
@@ -353,7 +242,7 @@ class Plan:
 
     def _group_size(self) -> int:
         shards = len(self.constituents[0]) if self.constituents else 1
-        network = untrained(self.trial.space.recipe, 0, 0)
+        network = untrained(self.space.recipe, 0, 0)
         state = sum(p.nbytes for p in network.parameters()) * 3
         return max(1, min(GROUP, GROUP_BYTES // max(shards * state, 1)))
 
