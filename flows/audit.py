@@ -21,15 +21,25 @@ from forgetflow.errors import VerdictError
 from forgetflow.evaluation.audit import AUDITS
 from forgetflow.evaluation.audit.audit import Audit
 from forgetflow.evaluation.audit.audit import audit as judge
-from forgetflow.evaluation.audit.context import CONTROLS, FLOOR, ORACLE, AuditContext
+from forgetflow.evaluation.audit.context import (
+    CONTROLS,
+    FLOOR,
+    ORACLE,
+    ORIGINAL,
+    AuditContext,
+)
 from forgetflow.keys import code_digest, digest_of
 from forgetflow.project import Project
 from forgetflow.records.record_set import read_record_set
 from forgetflow.training import environment
+from forgetflow.training.learners import learners
 from forgetflow.training.pool import Untrained, member_seed
+from forgetflow.training.schedule import samples_in, slice_steps
+from forgetflow.training.sequential import weights_of
 from forgetflow.training.workers import warm_workers
+from forgetflow.unlearning import method_named
 from forgetflow.unlearning.pool import Plan
-from forgetflow.unlearning.trial import PARENT
+from forgetflow.unlearning.trial import PARENT, Trial
 
 SHARED = ("audit", "context", "controls", "intervals", "protocol")
 """Files of the audit room that all measures use."""
@@ -132,7 +142,7 @@ def judge_task(
             chosen,
             space.settings.run.seed,
         )
-        costs = {c: _mean_cost(pool.facts) for c, pool in pools.items()}
+        costs = {c: _mean_cost(pool.facts) | _prepared(trial, c) for c, pool in pools.items()}
         # Its members are those of the generation before, and so is what they cost.
         costs[PARENT] = {**costs[PARENT], "seconds": 0.0, "samples": 0.0, "steps": 0.0}
         facts = {
@@ -190,6 +200,25 @@ def _grow(name: TrialName, plans: Mapping[str, Plan]) -> dict[str, str]:
                 absent[contender] = str(error)
             progress.remove_task(bar)
     return absent
+
+
+def _prepared(trial: Trial, contender: str) -> dict[str, float]:
+    """Return what a contender presupposes: an original's training, and what is kept of it."""
+    space = trial.space
+    prepared = {"prepared_samples": 0.0, "prepared_bytes": 0.0, "tuning_seconds": 0.0}
+    if contender in (ORIGINAL, ORACLE, FLOOR) or method_named(contender).rebuilds == "all":
+        return prepared
+    train, state = space.recipe.train, learners(space.recipe, [(0, 0)]).state(0)
+    for shard in space.occupied(trial.base):
+        sizes = [len(part) for part in space.slices(shard, trial.base)]
+        steps = slice_steps(sizes, train.epochs, train.batch_size)
+        for number, count in enumerate(steps):
+            seen = sum(sizes[: number + 1])
+            prepared["prepared_samples"] += samples_in(seen, train.batch_size, count)
+        saved = state if method_named(contender).rebuilds == "affected" else weights_of(state)
+        copies = len(sizes) if method_named(contender).rebuilds == "affected" else 1
+        prepared["prepared_bytes"] += copies * sum(t.nbytes for t in saved.values())
+    return prepared
 
 
 def _mean_cost(facts: Sequence[Mapping[str, Any]]) -> dict[str, float]:

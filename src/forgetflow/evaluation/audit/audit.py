@@ -38,8 +38,9 @@ class Audit:
         figures: all figures of all measures.
         controls: whether the controls behave.
         tables: file name -> rows.
-        costs: contender -> mean cost of a member: seconds, samples, passes, bytes, and its
-            samples as a share of an oracle's (`of_retrain`).
+        costs: contender -> mean cost of a member: `seconds`, `samples`, `steps`, `passes` over
+            the retain set, `bytes`, its samples as a share of an oracle's (`of_retrain`), and
+            what it presupposes: `prepared_samples`, `prepared_bytes`, `tuning_seconds`.
         facts: settings and environment that a reader needs to compare audits.
     """
 

@@ -14,7 +14,7 @@ from importlib.resources import files
 from forgetflow.evaluation.audit.audit import Audit
 from forgetflow.evaluation.audit.memorisation import TABLE as TERCILES
 from forgetflow.evaluation.audit.page_columns import Place, column
-from forgetflow.evaluation.audit.page_facts import facts_card
+from forgetflow.evaluation.audit.page_facts import cost_card, facts_card
 from forgetflow.evaluation.audit.page_figures import accuracy_figures, cost_figures, margin_figures
 from forgetflow.evaluation.audit.page_tables import (
     confusion_table,
@@ -79,6 +79,7 @@ def build_page(audit: Audit, measures: Mapping[str, AuditMeasure]) -> str:
         "<h2>Every measure</h2>",
         _contents(names, measures),
         *(_section(view, name, measures.get(name)) for name in names),
+        cost_card(view),
         facts_card(view),
         glossary(TERMS),
         "<footer>Made by forgetflow from audit.json. Figures are aggregates over records and "

@@ -29,6 +29,47 @@ def facts_card(view: View) -> str:
     )
 
 
+COSTS = (
+    ("Computing|seconds", "seconds"),
+    ("Record|passes", "samples"),
+    ("Passes over|retain set", "passes"),
+    ("Optimizer|steps", "steps"),
+    ("Model|bytes", "bytes"),
+    ("Prepared|record passes", "prepared_samples"),
+    ("Prepared|bytes", "prepared_bytes"),
+    ("Tuning|seconds", "tuning_seconds"),
+)
+"""Column title in two lines, and the name in `Audit.costs`."""
+
+
+def cost_card(view: View) -> str:
+    """Return what a member of each contender costs, with what it presupposes and tuning."""
+    costs = view.audit.costs
+    shown = [name for name in view.contenders if name in costs]
+    if not shown:
+        return ""
+    head = "".join(f"<th>{escape(t).replace('|', '<br>')}</th>" for t, _ in COSTS)
+    rows = "".join(
+        f"<tr><td>{escape(name)}</td>"
+        + "".join(f"<td>{escape(_plain(_rounded(costs[name].get(key))))}</td>" for _, key in COSTS)
+        + "</tr>"
+        for name in shown
+    )
+    return (
+        '<h2>Cost</h2><p class="hint">Mean of one member. Prepared is what must exist before: the '
+        "training of the model to start from, and the checkpoints kept for it. Settings were "
+        "given, not searched for, so nothing was spent on tuning; where you search, add it.</p>"
+        f'<div class="card scroll"><table><thead><tr><th>Contender</th>{head}</tr></thead>'
+        f"<tbody>{rows}</tbody></table></div>"
+    )
+
+
+def _rounded(value: float | None) -> float | None:
+    if value is None:
+        return None
+    return float(f"{value:.3g}") if abs(value) < 1000 else round(value)
+
+
 def _pairs(values: Mapping[str, Any]) -> str:
     flat: dict[str, Any] = {}
     for name, value in values.items():
