@@ -1,6 +1,5 @@
 """A store in memory, for checkpoints that nobody needs afterwards: members of a pool."""
 
-import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -33,14 +32,7 @@ class MemoryStore(Store):
     ) -> Receipt:
         """Keep `tensors` under `key` and return the receipt."""
         data = to_bytes(tensors)
-        receipt = Receipt(
-            key=key,
-            sha256=hashlib.sha256(data).hexdigest(),
-            size=len(data),
-            kind=kind,
-            learned_from=tuple(learned_from),
-            facts=dict(facts or {}),
-        )
+        receipt = Receipt.of(data, key, kind, learned_from, facts)
         self._data[key] = (receipt, data)
         return receipt
 

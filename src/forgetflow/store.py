@@ -49,6 +49,19 @@ class Receipt:
     learned_from: tuple[str, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
 
+    @classmethod
+    def of(
+        cls,
+        data: bytes,
+        key: str,
+        kind: str,
+        learned_from: Iterable[str],
+        facts: Mapping[str, Any] | None,
+    ) -> "Receipt":
+        """Describe the bytes of an object."""
+        digest = hashlib.sha256(data).hexdigest()
+        return cls(key, digest, len(data), kind, tuple(learned_from), dict(facts or {}))
+
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready mapping; `Receipt.from_json(r.to_json()) == r`."""
         return asdict(self)
@@ -82,14 +95,7 @@ class Store:
     ) -> Receipt:
         """Store `tensors` under `key`, replacing what was there, and return the receipt."""
         data = to_bytes(tensors)
-        receipt = Receipt(
-            key=key,
-            sha256=hashlib.sha256(data).hexdigest(),
-            size=len(data),
-            kind=kind,
-            learned_from=tuple(learned_from),
-            facts=dict(facts or {}),
-        )
+        receipt = Receipt.of(data, key, kind, learned_from, facts)
         path = self._path(key, "safetensors")
         self._path(key, "json").unlink(missing_ok=True)
         write_atomically(path, data)
