@@ -1,17 +1,48 @@
 """Study flows: figures of the literature, recomputed on the user's own data."""
 
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 from prefect import flow, task
+from prefect.futures import PrefectFuture, as_completed
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from flows import opened
 from flows.audit import audit
-from flows.devices import open_slots
-from flows.growing import TrialName
+from flows.devices import device_slot, open_slots
 from flows.runner import task_runner
-from forgetflow.evaluation.audit.audit import Audit, read_audit, write_audit
+from flows.tasks import CACHED
+from forgetflow.evaluation.audit.audit import Audit, write_audit
 from forgetflow.evaluation.audit.summary import HEADLINES
-from forgetflow.keys import digest_of
+from forgetflow.keys import bytes_digest, code_digest, digest_of
 from forgetflow.project import Project
+from forgetflow.records.record_set import read_record_set
+from forgetflow.studies.builds import builds
+from forgetflow.studies.grid import Grid
+from forgetflow.studies.sharding import (
+    Row,
+    Sharding,
+    cell_row,
+    point_rows,
+    put_together,
+    write_sharding,
+)
+from forgetflow.training import environment
+from forgetflow.training.workspace import Workspace
+
+PLACEMENT_CODE = ("keys.py", "partition/assignment.py", "partition/sisa.py", "studies/grid.py")
+BUILD_CODE = (*PLACEMENT_CODE, "memory_store.py", "studies/builds.py", "training/ensemble.py")
+COUNT_CODE = (
+    *PLACEMENT_CODE,
+    "partition/expectation.py",
+    "partition/forecast.py",
+    "studies/counting.py",
+    "studies/draws.py",
+    "studies/expected.py",
+    "studies/sharding.py",
+)
 
 
 @flow(name="study methods", task_runner=task_runner())
@@ -31,31 +62,170 @@ def methods(name: dict[str, Any], compared: list[str], members: int) -> dict[str
     settings = project.settings.evaluate.audit.model_copy(update={"members": members})
     found = audit(project, name, compared, settings)
     write_audit(found, project.study("methods"))
-    log_task(name=dict(name), compared=compared)
+    most = max(found.members.values())
+    log_task(
+        study="methods",
+        name=f"study methods: {found.batch}",
+        key=digest_of(["methods", found.facts, dict(name), compared]),
+        note=f"Unlearning methods compared on: {found.batch}. {most} models per contender, beside "
+        "two pools of retrained oracles. Open `audit.html` among the artifacts.",
+        figures=figures_of(found),
+        params={
+            "forget set": found.batch,
+            "methods": ", ".join(compared),
+            "members": str(most),
+        },
+    )
     return found.to_json()
 
 
+@flow(name="study sharding", task_runner=task_runner())
+def sharding(grid: dict[str, Any]) -> dict[str, Any]:
+    """Ask SISA's questions on the project's records; writes `studies/sharding`.
+
+    Args:
+        grid: see `studies.grid.Grid`.
+
+    Returns:
+        The study, JSON-ready.
+    """
+    project = Project.find()
+    open_slots(project)
+    asked = Grid.from_json(grid)
+    space = opened.workspace(project)
+    built = build_task_keys(project, space, asked)
+    counted = count_task_keys(space, asked)
+    futures: list[PrefectFuture[Any]] = [
+        build_cell.submit(key=built[cell], shards=cell[0], slices=cell[1], seeds=asked.seeds)
+        for cell in asked.cells
+    ]
+    futures += [
+        count_cell.submit(key=counted[cell], shards=cell[0], slices=cell[1], grid=grid)
+        for cell in asked.cells
+    ]
+    results = collect_all("study sharding", futures)
+    count = len(asked.cells)
+    found = put_together(
+        asked,
+        facts_of(project, space),
+        results[:count],
+        [r for rows in results[count:] for r in rows],
+    )
+    write_sharding(found, project.study("sharding"))
+    log_task(
+        study="sharding",
+        name="study sharding",
+        key=digest_of(["sharding", sorted(built.values()), sorted(counted.values())]),
+        note=f"Accuracy and cost of deletions over shards, slices and requests: {len(found.cells)} "
+        f"cells, {asked.seeds} builds each. Open `sharding.html` among the artifacts.",
+        figures=sharding_figures(found),
+        params={
+            name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            for name, value in grid.items()
+        },
+    )
+    return found.to_json()
+
+
+@task(name="build cell", task_run_name="build {shards} x {slices}", **CACHED)
+def build_cell(
+    key: str,  # noqa: ARG001
+    shards: int,
+    slices: int,
+    seeds: int,
+) -> Row:
+    """Train the ensembles of one cell in memory and return their accuracies."""
+    project = Project.find()
+    space = opened.workspace(project)
+    with device_slot(project):
+        found = builds(space, read_record_set(project.test), shards, slices, seeds)
+    seed = space.settings.run.seed
+    return cell_row(space.records, seed, shards, slices, [one.to_json() for one in found])
+
+
+@task(name="count cell", task_run_name="count {shards} x {slices}", **CACHED)
+def count_cell(
+    key: str,  # noqa: ARG001
+    shards: int,
+    slices: int,
+    grid: dict[str, Any],
+) -> list[Row]:
+    """Count what drawn forget sets would train again in one cell."""
+    space = opened.workspace(Project.find())
+    return point_rows(
+        space.records,
+        space.settings.train,
+        space.settings.run.seed,
+        (shards, slices),
+        Grid.from_json(grid),
+    )
+
+
+def build_task_keys(project: Project, space: Workspace, grid: Grid) -> dict[tuple[int, int], str]:
+    """Return the digest of everything that decides the builds of every cell."""
+    common = {
+        "records": space.records.digest,
+        "test": read_record_set(project.test).digest,
+        "recipe": space.recipe.for_pools().digest,
+        "seeds": grid.seeds,
+        "code": code_digest(*BUILD_CODE),
+    }
+    return {cell: digest_of(["build cell", common, list(cell)]) for cell in grid.cells}
+
+
+def count_task_keys(space: Workspace, grid: Grid) -> dict[tuple[int, int], str]:
+    """Return the digest of everything that decides the counts of every cell."""
+    common = {
+        "records": space.records.digest,
+        "priors": bytes_digest(space.records.priors.tobytes()),
+        "epochs": space.settings.train.epochs,
+        "batch_size": space.settings.train.batch_size,
+        "seed": space.settings.run.seed,
+        "requests": list(grid.requests),
+        "draws": grid.draws,
+        "code": code_digest(*COUNT_CODE),
+    }
+    return {cell: digest_of(["count cell", common, list(cell)]) for cell in grid.cells}
+
+
+def facts_of(project: Project, space: Workspace) -> dict[str, Any]:
+    """Return what a reader needs to compare two studies: counts and settings."""
+    settings = space.settings
+    return {
+        "records": len(space.records),
+        "subjects": len(set(space.records.subject_ids)),
+        "test_records": len(read_record_set(project.test)),
+        "skewed_by": "deletion priors" if (space.records.priors > 0).any() else "1/rank",
+        "seed": settings.run.seed,
+        "model": settings.model.model_dump(mode="json"),
+        "train": settings.train.model_dump(mode="json", exclude={"checkpoint_seconds"}),
+        "environment": environment.fingerprint(space.recipe.device),
+    }
+
+
+def collect_all(what: str, futures: Sequence[PrefectFuture[Any]]) -> list[Any]:
+    """Wait for tasks with a progress bar and return their results in order."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
+    quiet = not sys.stderr.isatty()
+    with Progress(
+        *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True, disable=quiet
+    ) as progress:
+        bar = progress.add_task(what, total=len(futures))
+        for future in as_completed(list(futures)):
+            future.result()
+            progress.advance(bar)
+    return [future.result() for future in futures]
+
+
 @task(name="log study")
-def log_task(name: TrialName, compared: list[str]) -> str:
-    """Log the study that was just written in MLflow."""
+def log_task(
+    study: str, name: str, key: str, note: str, figures: dict[str, float], params: dict[str, str]
+) -> str:
+    """Log the study that was just written in MLflow; see `lineage.studies.log_study`."""
     from forgetflow.lineage.studies import log_study
 
     project = Project.find()
-    folder = project.study("methods")
-    found = read_audit(folder)
-    if found is None:
-        raise RuntimeError(f"{folder} holds no study: it was removed while it was being logged")
-    members = max(found.members.values())
-    return log_study(
-        project,
-        f"study methods: {found.batch}",
-        digest_of(["methods", found.facts, dict(name), compared]),
-        f"Unlearning methods compared on: {found.batch}. {members} models per contender, beside "
-        "two pools of retrained oracles. Open `audit.html` among the artifacts.",
-        figures_of(found),
-        {"forget set": found.batch, "methods": ", ".join(compared), "members": str(members)},
-        folder,
-    )
+    return log_study(project, name, key, note, figures, params, project.study(study))
 
 
 def figures_of(found: Audit) -> dict[str, float]:
@@ -66,4 +236,19 @@ def figures_of(found: Audit) -> dict[str, float]:
             figure = found.figure(measure, contender, group, statistic)
             if figure and figure.value is not None:
                 figures[f"{contender.replace(' ', '_')}.{name}"] = figure.value
+    return figures
+
+
+def sharding_figures(found: Sharding) -> dict[str, float]:
+    """Return accuracies of all cells, speed-ups of uniform batches, and the check of counts."""
+    figures = {f"check.{name}": float(value) for name, value in found.check.items()}
+    for row in found.cells:
+        cell = f"S{row['shards']}.R{row['slices']}"
+        figures[f"{cell}.accuracy"] = row["accuracy_mean"]
+        figures[f"{cell}.accuracy_vote"] = row["accuracy_vote"]
+        figures[f"{cell}.accuracy_lone"] = row["accuracy_lone"]
+    for row in found.points:
+        if (row["kind"], row["mode"]) == ("uniform", "batch") and row["speedup"]:
+            cell = f"S{row['shards']}.R{row['slices']}.K{row['requests']}"
+            figures[f"{cell}.speedup"] = row["speedup"]
     return figures

@@ -10,15 +10,11 @@ from forgetflow.project import Project
 
 if TYPE_CHECKING:
     from forgetflow.evaluation.audit.audit import Audit
+    from forgetflow.studies.sharding import Sharding
 
 study = typer.Typer(
     help="Recompute published tables and figures on your data.", no_args_is_help=True
 )
-
-
-@study.callback()
-def _verbs() -> None:
-    """Keep `study NAME` a group while it has a single study."""
 
 
 @study.command()
@@ -57,6 +53,78 @@ def methods(
             "controls misbehave, so this study says nothing: "
             + "; ".join(control.sentence for control in found.misbehaving)
         )
+
+
+@study.command()
+def sharding(
+    shards: Annotated[str, typer.Option(help="Values of S, by commas.")] = "1,2,5,10,20",
+    slices: Annotated[str, typer.Option(help="Values of R, by commas.")] = "1,4,10",
+    requests: Annotated[str, typer.Option(help="Values of K, by commas.")] = "1,5,10,50",
+    seeds: Annotated[int, typer.Option(help="Builds of every (S, R).")] = 3,
+    draws: Annotated[int, typer.Option(help="Forget sets drawn for every K.")] = 1000,
+    as_json: Json = False,
+) -> None:
+    """Compare accuracy and cost of deletions over shards, slices and requests (SISA's questions).
+
+    Results: studies/sharding/sharding.html, three CSV files, sharding.json and a run in MLflow.
+
+    Example: forgetflow study sharding --shards 1,5,20 --slices 1,4 --requests 1,10
+    """
+    from flows import opened
+    from flows.runtime import ensure_server
+    from forgetflow.studies.grid import Grid
+
+    grid = Grid.of(
+        _numbers("shards", shards),
+        _numbers("slices", slices),
+        _numbers("requests", requests),
+        seeds,
+        draws,
+    )
+    project = Project.find()
+    grid.check(opened.workspace(project).records)
+    ensure_server(project)
+    from flows.study import sharding as flow
+    from forgetflow.studies.sharding import Sharding
+
+    found = Sharding.from_json(flow(grid.to_json()))
+    emit(found.to_json(), as_json, lambda: _sharding_shown(found, project))
+
+
+def _numbers(name: str, text: str) -> list[int]:
+    try:
+        return [int(one) for one in text.split(",") if one.strip()]
+    except ValueError:
+        raise InputError(f"--{name} takes whole numbers by commas, not '{text}'") from None
+
+
+def _sharding_shown(found: "Sharding", project: Project) -> str:
+    from forgetflow.console import percent
+
+    few, many = found.grid.requests[0], found.grid.requests[-1]
+    speedups = {
+        (row["shards"], row["slices"], row["requests"]): row["speedup"]
+        for row in found.points
+        if (row["kind"], row["mode"]) == ("uniform", "batch")
+    }
+    rows = []
+    for row in found.cells:
+        cell = row["shards"], row["slices"]
+        gains = [speedups[(*cell, number)] for number in (few, many)]
+        rows.append(
+            [
+                *cell,
+                *(percent(row[f"accuracy_{name}"]) for name in ("mean", "vote", "lone")),
+                *(f"{gain:.1f}x" for gain in gains),
+            ]
+        )
+    heads = ["S", "R", "mean", "vote", "lone shard", f"speed-up K={few}", f"speed-up K={many}"]
+    check, page = found.check, project.study("sharding") / "sharding.html"
+    said = (
+        f"{check['within']:.0f} of {check['compared']:.0f} counted means lie within 3 sigma of "
+        f"their expectation (about {check['by_chance']:.1f} outside would be chance)."
+    )
+    return f"{table(heads, rows)}\n\n{said}\n\nPage: {page.relative_to(project.root)}"
 
 
 def _trial(
