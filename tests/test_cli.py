@@ -49,6 +49,8 @@ VERBS = [
     ("plan",),
     ("forget",),
     ("evaluate",),
+    ("study", "methods"),
+    ("study", "sharding"),
     ("verify",),
     ("predict",),
     ("lineage", "show"),

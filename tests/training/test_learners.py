@@ -55,10 +55,7 @@ def test_continuing_from_a_file_is_never_having_stopped(records, make_space, tra
 
 
 @pytest.mark.parametrize("used", [False, True])
-def test_given_weights_come_without_memory(records, make_space, engine, used, request):
-    if used and engine == "sequential":
-        reason = "bug: SequentialLearners.load_weights keeps the memory of earlier steps"
-        request.applymarker(pytest.mark.xfail(reason=reason, strict=True))
+def test_given_weights_come_without_memory(records, make_space, engine, used):
     space = make_space(records, train={"engine": engine})
     data = Resident.of(space.slices(0, space.everything), space.recipe)
     rows, counts = map(torch.from_numpy, Batches(data.digests, 4, 0, (0, 0)).block(0, 5))

@@ -58,6 +58,11 @@ class Optimizer:
             for name, tensor in self.state().items():
                 tensor.copy_(tensors[name])
 
+    def clear(self) -> None:
+        """Forget every step made so far."""
+        for tensor in self.state().values():
+            tensor.zero_()
+
     def step(self) -> None:
         """Move every parameter along its gradient and clear the gradients."""
         parameters = list(self.parameters.values())

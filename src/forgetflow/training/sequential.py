@@ -65,8 +65,9 @@ class SequentialLearners:
         self.members[member].load(tensors)
 
     def load_weights(self, member: int, weights: Mapping[str, Tensor]) -> None:
-        """Give a member a network; its optimizer memory stays empty."""
+        """Give a member a network; its optimizer memory becomes empty."""
         self.members[member].network.load_state_dict(weights)
+        self.members[member].optimizer.clear()
 
     def fit_normalisation(self, member: int, inputs: Tensor) -> None:
         """Fit the member's normalisation, if its network has one."""
