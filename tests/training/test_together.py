@@ -167,7 +167,35 @@ def test_killed_in_any_write_and_continued(
     assert saved > whole / 2
 
 
-def test_a_store_that_keeps_finished_states_only(tmp_path, space, tasks, expected):
+def test_recovery_points_are_of_everybody(space, store, state_bytes):
+    """Killed in the middle of a slice that all are in, each goes on with the step after."""
+    train = space.recipe.train.model_copy(update={"checkpoint_seconds": 0})
+    pool = []
+    for seed in range(3):
+        one = space.with_seed(seed)
+        pool.append((one.chain(0, space.everything), replace(one.recipe, train=train)))
+    sizes = [len(part) for part in pool[0][0].slices]
+    plan = slice_steps(sizes, train.epochs, train.batch_size)
+    assert plan[1] > 4
+
+    def crash(number, step):
+        if (number, step) == (1, 3):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_chains(store, pool, crash)
+    works = [work for _, work in train_chains(store, pool)]
+    rest = sum(plan[1:]) - 4
+    one_after_another = space.recipe.engine == "sequential"
+    expected = [rest, *([sum(plan)] * 2 if one_after_another else [rest] * 2)]
+    assert [work.steps for work in works] == expected
+    alone = Store(store.root / "alone")
+    for chain, recipe in pool:
+        train_chain(alone, chain, recipe)
+        assert state_bytes(store, chain) == state_bytes(alone, chain)
+
+
+def test_a_store_that_keeps_finished_states_only(tmp_path, space, tasks, expected, monkeypatch):
     """No recovery point, no state between slices, and nothing is trained a second time."""
     store = Store(tmp_path / "store")
     store.keeps_only_finished = True
@@ -177,7 +205,16 @@ def test_a_store_that_keeps_finished_states_only(tmp_path, space, tasks, expecte
     ]
     train = space.recipe.train.model_copy(update={"checkpoint_seconds": 0})
     eager = [(chain, replace(recipe, train=train)) for chain, recipe in tasks]
-    train_chains(store, eager)
+    put, written = Store.put, []
+
+    def note(self, key, *args, **facts):
+        written.append(key)
+        return put(self, key, *args, **facts)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "put", note)
+        train_chains(store, eager)
+    assert sorted(written) == sorted(chain.key for chain, _ in tasks)
     objects = {path.name for path in (store.root / "objects").rglob("*.safetensors")}
     assert objects == {f"{chain.key}.safetensors" for chain, _ in tasks}
     for (chain, _), states, steps in zip(tasks, expected, plans, strict=True):

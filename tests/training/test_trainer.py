@@ -66,19 +66,21 @@ def test_one_shard_of_one_slice_is_plain_training(records, make_space, train, no
         partition={"method": "monolith"},
         train=train | {"engine": engine},
         model={"normalize": normalize},
+        run={"seed": 3},
     )
     settings, recipe = space.settings, space.recipe
-    chain, work = built(space)
+    chain = replace(space.chain(0, space.everything), shard=2)
+    _, work = train_chain(space.store, chain, recipe)
 
     order = canonical_order(records.digests)
     inputs = torch.from_numpy(records.inputs[order])
     targets = torch.from_numpy(records.labels[order])
-    network = models.build(settings.model, (6,), 3, keyed_hash(recipe.seed, "member", 0))
+    network = models.build(settings.model, (6,), 3, keyed_hash(3, "member", 2))
     if normalize == "standard":
         network[0].fit(inputs)
     optimizer = torch_optimizer(settings.train, network)
     steps = 3 * 10  # epochs, 40 records in mini-batches of 4
-    for rows in Batches(records.digests[order], 4, recipe.seed, (0, 0)).iterate(0, steps):
+    for rows in Batches(records.digests[order], 4, 3, (2, 0)).iterate(0, steps):
         optimizer.zero_grad()
         where = torch.from_numpy(rows)
         nn.functional.cross_entropy(network(inputs[where]), targets[where]).backward()

@@ -165,6 +165,9 @@ def test_the_key_names_everything_that_made_it(lab, space, parent, forget, mask_
     assert len({base, *keys}) == 7
     far = forget | mask_of(space.records, np.flatnonzero(space.assignment.shard == 0)[0])
     assert job_of(lab, space, parent, far).key == base, "other shards are none of its business"
+    gone = wider & ~forget
+    view = lab.view(space, parent, forget, "ascent", gone=gone)
+    assert base in {job.key for job in ASCENT.jobs(view)}, "neither is the retain set"
 
 
 def test_a_shard_without_records_is_dropped(lab, space, parent):
