@@ -26,7 +26,7 @@ class ForestSettings(BaseModel):
     trees: int = Field(default=100, ge=1, le=100_000)
     max_depth: int = Field(default=20, ge=0, le=10_000)
     random_depth: int = Field(default=0, ge=0)
-    thresholds: int = Field(default=16, ge=1)
+    thresholds: int = Field(default=8, ge=1)
     features: int | None = Field(default=None, ge=1)
     min_leaf: int = Field(default=1, ge=1)
     share: float = Field(default=1.0, gt=0.0, le=1.0)

@@ -80,25 +80,37 @@ class Resident:
         Raises:
             ValueError: a part comes without targets.
         """
-        if any(part.targets is None for part in parts):
-            raise ValueError("training needs targets")
-        digests = np.concatenate([part.digests for part in parts])
+        apart = list({id(part): part for part in parts}.values())
+        digests = np.concatenate([part.digests for part in apart])
         order = canonical_order(digests)
         fresh = np.ones(len(order), bool)
         fresh[1:] = (digests[order][1:] != digests[order][:-1]).any(axis=1)
         where = order[fresh]
-        inputs = np.concatenate([part.inputs for part in parts])[where]
-        targets = np.concatenate([part.targets for part in parts if part.targets is not None])
+        # Filled part by part: everything at once would hold a shared record once per learner.
+        inputs = np.empty((len(where), *apart[0].inputs.shape[1:]), apart[0].inputs.dtype)
+        targets = np.empty(len(where), np.int64)
+        start = 0
+        for part in apart:
+            mine = (where >= start) & (where < start + len(part))
+            inputs[mine] = part.inputs[where[mine] - start]
+            targets[mine] = _known(part)[where[mine] - start]
+            start += len(part)
         return cls(
             digests[where],
             torch.from_numpy(inputs).to(recipe.device),
-            torch.from_numpy(targets[where]).to(recipe.device),
+            torch.from_numpy(targets).to(recipe.device),
         )
 
     def find(self, digests: Digests) -> NDArray[np.intp]:
         """Return the positions of records that are here, (n,), in canonical order of `digests`."""
         wanted = np.ascontiguousarray(digests[canonical_order(digests)])
         return np.searchsorted(_sortable(self.digests), _sortable(wanted))
+
+
+def _known(part: Samples) -> NDArray[np.int64]:
+    if part.targets is None:
+        raise ValueError("training needs targets")
+    return part.targets
 
 
 def _sortable(digests: Digests) -> NDArray[np.bytes_]:

@@ -9,11 +9,13 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Literal
 
+import numpy as np
+
 from forgetflow.keys import code_digest, digest_of
 from forgetflow.memory_store import MemoryStore
 from forgetflow.requests.batches import ORIGINAL
 from forgetflow.store import Store
-from forgetflow.training.chain import Chain, Recipe
+from forgetflow.training.chain import Chain, Recipe, Samples
 from forgetflow.training.ensemble import Constituent, ModelCard
 from forgetflow.training.pool import Pool, learned_from_of, member_key, put_member, read_member
 from forgetflow.training.sequential import untrained
@@ -25,7 +27,7 @@ GROUP = 16
 """Members made together: what a kill costs at most."""
 
 GROUP_BYTES = 2**29
-"""Checkpoints of one group held in memory at once, at most."""
+"""Checkpoints and copied records of one group held in memory at once, at most."""
 
 OnMember = Callable[[], None]
 
@@ -178,8 +180,13 @@ class Plan:
         return learned_from_of(self.store.receipt(self.parent.keys[member]))
 
     def _chains(self, member: int) -> list[tuple[Chain, Recipe]]:
-        space = self._spaces[member]
-        return [(space.chain(shard, self._keep), space.recipe) for shard in self._occupied]
+        recipe = self._spaces[member].recipe
+        return [(Chain(s, parts, recipe.digest), recipe) for s, parts in self._slices.items()]
+
+    @cached_property
+    def _slices(self) -> dict[int, list[Samples]]:
+        """Records by shard and slice, one copy for all members."""
+        return {shard: self.space.slices(shard, self._keep) for shard in self._occupied}
 
     def _cost(self, member: int, memory: MemoryStore) -> dict[str, float]:
         """Return what a member costs where the states between slices are kept.
@@ -241,10 +248,15 @@ class Plan:
         return [method.jobs(view) for view in self._views] if method else []
 
     def _group_size(self) -> int:
+        """Return how many members fit into `GROUP_BYTES`: states, and records where copied."""
         shards = len(self.constituents[0]) if self.constituents else 1
         network = untrained(self.space.recipe, 0, 0)
         state = sum(p.nbytes for p in network.parameters()) * 3
-        return max(1, min(GROUP, GROUP_BYTES // max(shards * state, 1)))
+        data = 0
+        if self.step:  # a method gets copies of the records of the shards it changes
+            affected = np.isin(self.space.assignment.shard, self.space.occupied(self.step.forget))
+            data = self.space.records.inputs[:1].nbytes * int(affected.sum())
+        return max(1, min(GROUP, GROUP_BYTES // max(shards * state + data, 1)))
 
 
 def _card(space: Workspace, constituents: dict[int, str], keep: Mask) -> ModelCard:
