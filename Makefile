@@ -49,6 +49,8 @@ stop: ## Stop the project's Prefect server
 bench: setup ## Measure speed on this machine
 	$(BIN)/python benchmarks/pool.py
 	$(BIN)/python benchmarks/deletion.py
+	$(BIN)/python benchmarks/forest.py
+	$(BIN)/python benchmarks/sisa.py reference
 
 clean: stop ## Remove what demo and test made; never data of yours
 	@$(BIN)/python -m tools.clean 2>/dev/null || true

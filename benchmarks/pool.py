@@ -54,7 +54,8 @@ from forgetflow.training import trainer
 from forgetflow.training.chain import Chain, Recipe, Samples
 from forgetflow.training.pool import Untrained
 from forgetflow.training.sequential import untrained, weights_of
-from forgetflow.training.trainer import peak_memory, train_chain, train_chains
+from forgetflow.training.trainer import train_chain, train_chains
+from forgetflow.training.work import peak_memory
 from forgetflow.training.workers import warm_workers
 from forgetflow.training.workspace import Workspace
 from forgetflow.unlearning.trial import Trial

@@ -4,17 +4,15 @@ Pools are kept by member in the store, so two audits share what they have in com
 one goes on where it was.
 """
 
-import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from prefect import task
 from prefect.futures import as_completed
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from flows.devices import device_slot, slots, uses_gpu
 from flows.growing import TrialName, grow_members, trial_named
+from flows.progress import progress_bars
 from flows.tasks import CACHED
 from forgetflow.config import AuditSettings
 from forgetflow.errors import VerdictError
@@ -34,14 +32,14 @@ from forgetflow.records.record_set import read_record_set
 from forgetflow.training import environment
 from forgetflow.training.learners import learners
 from forgetflow.training.pool import Untrained, member_seed
-from forgetflow.training.schedule import samples_in, slice_steps
 from forgetflow.training.sequential import weights_of
+from forgetflow.training.work import slice_samples
 from forgetflow.training.workers import warm_workers
 from forgetflow.unlearning import method_named
 from forgetflow.unlearning.pool import Plan
 from forgetflow.unlearning.trial import PARENT, Trial
 
-SHARED = ("audit", "context", "controls", "intervals", "protocol")
+SHARED = ("audit", "context", "controls", "intervals", "protocol", "remarks")
 """Files of the audit room that all measures use."""
 
 TEACHERS = 4
@@ -63,8 +61,8 @@ def audit(
         InputError: there is no such batch or method.
     """
     trial = trial_named(project, name)
-    listed = (ORACLE, FLOOR, *methods, *CONTROLS)
-    contenders = list(dict.fromkeys(listed))
+    controls, left_out = fitting_controls(project)
+    contenders = list(dict.fromkeys((ORACLE, FLOOR, *methods, *controls)))
     plans = {c: trial.pool(c, settings.members) for c in contenders}
     absent = _grow(name, plans)
     plans = {c: plan for c, plan in plans.items() if c not in absent}
@@ -74,16 +72,18 @@ def audit(
             "trial": trial.batch,
             "plans": {c: plan.digest for c, plan in plans.items()},
             "absent": absent,
+            "notes": left_out,
             "retain": trial.space.records.take(trial.retain).digest,
             "forget": trial.space.records.take(trial.forget).digest,
             "test": test.digest,
             "settings": settings.model_dump(mode="json"),
-            "aggregation": trial.space.settings.partition.aggregation,
+            "aggregation": trial.space.settings.aggregation,
             "teachers": TEACHERS,
             "seed": trial.space.settings.run.seed,
             "code": code_digest(
                 *(f"evaluation/{file}.py" for file in ("distance", "membership", "protocol")),
                 *(f"evaluation/audit/{file}.py" for file in (*SHARED, *AUDITS)),
+                "training/abilities.py",
             ),
         }
     )
@@ -92,6 +92,7 @@ def audit(
         name=dict(name),
         contenders=list(plans),
         absent=absent,
+        notes=left_out,
         settings=settings.model_dump(mode="json"),
     )
     return Audit.from_json(found)
@@ -118,6 +119,7 @@ def judge_task(
     name: dict[str, Any],
     contenders: list[str],
     absent: dict[str, str],
+    notes: list[str],
     settings: dict[str, Any],
 ) -> dict[str, Any]:
     """Compute all audit measures; the result holds aggregates only."""
@@ -142,7 +144,8 @@ def judge_task(
             chosen,
             space.settings.run.seed,
         )
-        costs = {c: _mean_cost(pool.facts) | _prepared(trial, c) for c, pool in pools.items()}
+        costs = {c: _mean_cost(pool.facts) for c, pool in pools.items()}
+        costs = {c: cost | _prepared(trial, c, cost["bytes"]) for c, cost in costs.items()}
         # Its members are those of the generation before, and so is what they cost.
         costs[PARENT] = {**costs[PARENT], "seconds": 0.0, "samples": 0.0, "steps": 0.0}
         facts = {
@@ -153,7 +156,22 @@ def judge_task(
             "audit": settings,
             "environment": environment.fingerprint(space.recipe.device),
         }
-        return judge(context, trial.batch, costs, facts, absent).to_json()
+        return judge(context, trial.batch, costs, facts, absent, notes).to_json()
+
+
+def fitting_controls(project: Project) -> tuple[list[str], list[str]]:
+    """Return the controls that can be made of this project's models, and why others cannot."""
+    family, architecture = project.settings.model.family, project.settings.model.architecture
+    fit = [c for c in CONTROLS if c == ORIGINAL or family in method_named(c).families]
+    others = [c for c in CONTROLS if c not in fit]
+    if not others:
+        return fit, []
+    which = f"The control{'s' if len(others) > 1 else ''} {' and '.join(others)}"
+    verb = "are" if len(others) > 1 else "is"
+    return fit, [
+        f"{which} {verb} left out: {architecture} models are not trained step by step on one "
+        "loss over all classes, so there is nothing to go on with"
+    ]
 
 
 def compute(project: Project, call: Callable[..., int], *arguments: Any) -> int:
@@ -167,14 +185,7 @@ def compute(project: Project, call: Callable[..., int], *arguments: Any) -> int:
 def _grow(name: TrialName, plans: Mapping[str, Plan]) -> dict[str, str]:
     """Make every missing member; returns why a contender's pool cannot be had."""
     absent: dict[str, str] = {}
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    with Progress(
-        *columns,
-        TimeElapsedColumn(),
-        console=Console(stderr=True),
-        transient=True,
-        disable=not sys.stderr.isatty(),
-    ) as progress:
+    with progress_bars() as progress:
         # Pools that others start from come first, so that no two tasks build the same member.
         for contender in sorted(plans, key=lambda c: plans[c].depth):
             plan = plans[contender]
@@ -202,19 +213,26 @@ def _grow(name: TrialName, plans: Mapping[str, Plan]) -> dict[str, str]:
     return absent
 
 
-def _prepared(trial: Trial, contender: str) -> dict[str, float]:
-    """Return what a contender presupposes: an original's training, and what is kept of it."""
+def _prepared(trial: Trial, contender: str, member_bytes: float) -> dict[str, float]:
+    """Return what a contender presupposes: an original's training, and what is kept of it.
+
+    Args:
+        trial: the deletion.
+        contender: whose.
+        member_bytes: size of a model.
+    """
     space = trial.space
     prepared = {"prepared_samples": 0.0, "prepared_bytes": 0.0, "tuning_seconds": 0.0}
     if contender in (ORIGINAL, ORACLE, FLOOR) or method_named(contender).rebuilds == "all":
         return prepared
-    train, state = space.recipe.train, learners(space.recipe, [(0, 0)]).state(0)
+    closed_form = space.recipe.engine == "closed form"  # a state is the model, nothing else
+    state = {} if closed_form else learners(space.recipe, [(0, 0)]).state(0)
+    if closed_form:
+        kept = space.assignment.slices if method_named(contender).rebuilds == "affected" else 1
+        prepared["prepared_bytes"] = member_bytes * kept
     for shard in space.occupied(trial.base):
         sizes = [len(part) for part in space.slices(shard, trial.base)]
-        steps = slice_steps(sizes, train.epochs, train.batch_size)
-        for number, count in enumerate(steps):
-            seen = sum(sizes[: number + 1])
-            prepared["prepared_samples"] += samples_in(seen, train.batch_size, count)
+        prepared["prepared_samples"] += sum(slice_samples(space.recipe, sizes))
         saved = state if method_named(contender).rebuilds == "affected" else weights_of(state)
         copies = len(sizes) if method_named(contender).rebuilds == "affected" else 1
         prepared["prepared_bytes"] += copies * sum(t.nbytes for t in saved.values())

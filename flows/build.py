@@ -24,6 +24,9 @@ from forgetflow.records.record_set import read_record_set
 from forgetflow.requests.batches import ORIGINAL
 from forgetflow.training.ensemble import Ensemble, read_card, write_model
 
+ATTRIBUTION = ("__init__", "grad_dot", "task")
+"""Files of the attribution room that decide scores."""
+
 
 @flow(name="ingest")
 def ingest() -> dict[str, Any]:
@@ -43,7 +46,9 @@ def partition() -> dict[str, Any]:
             "priors": bytes_digest(records.priors.tobytes()),  # not part of a record's digest
             "partition": settings.partition.model_dump(mode="json"),
             "seed": settings.run.seed,
-            "code": code_digest("keys.py", f"partition/{settings.partition.method}.py"),
+            "code": code_digest(
+                "keys.py", "partition/slices.py", f"partition/{settings.partition.method}.py"
+            ),
         }
     )
     fresh = not holds(project.partition, key)
@@ -77,7 +82,8 @@ def attribute() -> dict[str, Any]:
             "train": opened.workspace(project).records.digest,
             "test": read_record_set(project.test).digest,
             "attribution": settings.model_dump(mode="json"),
-            "code": code_digest("attribution/task.py", f"attribution/{settings.method}.py"),
+            "engine": project.settings.attribution_method,
+            "code": code_digest(*(f"attribution/{n}.py" for n in ATTRIBUTION)),
         }
     )
     fresh = not holds(project.attribution(ORIGINAL), key)

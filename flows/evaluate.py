@@ -25,6 +25,7 @@ from forgetflow.project import Project
 from forgetflow.records.record_set import read_record_set
 from forgetflow.requests.batches import ORIGINAL
 from forgetflow.training.ensemble import Ensemble, ModelCard, read_card
+from forgetflow.training.work import closed_form_samples
 from forgetflow.unlearning import method_named
 from forgetflow.unlearning.cost import Cost, cost_of
 from forgetflow.unlearning.runner import check_integrity, deletion_cost, restarts
@@ -98,9 +99,10 @@ def _measure(project: Project, card: ModelCard) -> Evaluation:
     figures = {
         "points": points(
             cost.backward_samples,
-            space.assignment.take(deletion.retain).sizes(),
+            (sizes := space.assignment.take(space.learned(deletion.retain)).sizes()),
             restarts(deletion, method),
             space.recipe.train.epochs,
+            closed_form_samples(space.recipe, sizes),
         ),
         "cost": costs(cost, oracle.cost if oracle else None),
     }

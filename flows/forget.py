@@ -38,12 +38,12 @@ def unlearn(batch: str, method: str) -> str:
     """Make the model of a sealed batch, `models/<batch>`; returns its weights digest."""
     project = Project.find()
     open_slots(project)
-    chosen = method_named(method)
+    chosen = method_named(method, project.settings)
     receipts = unlearn_all(project, batch, method)
     deletion = opened.deletion(project, batch)
     card = deletion.card(chosen, receipts)
     write_model(deletion.workspace.store, card, project.model(batch))
-    facts = {"method": method, "guarantee": chosen.guarantee.value, "weights": card.digest}
+    facts = {"method": method, "guarantee": card.guarantee, "weights": card.digest}
     Ledger(project).append("unlearned", batch, facts)
     return card.digest
 
@@ -63,8 +63,7 @@ def deletion(batch: str | None = None, method: str | None = None) -> dict[str, A
         InputError: there is no such batch or method.
     """
     project = Project.find()
-    if method:
-        method_named(method)
+    method_named(method or project.settings.unlearn.method, project.settings)
     project.state.mkdir(exist_ok=True)
     with FileLock(project.state / "deletion.lock"):
         if batch is None:

@@ -1,17 +1,15 @@
 """Study flows: figures of the literature, recomputed on the user's own data."""
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from prefect import flow, task
 from prefect.futures import PrefectFuture, as_completed
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from flows import opened
 from flows.audit import audit
 from flows.devices import device_slot, open_slots
+from flows.progress import progress_bars
 from flows.runner import task_runner
 from flows.tasks import CACHED
 from forgetflow.evaluation.audit.audit import Audit, write_audit
@@ -32,7 +30,13 @@ from forgetflow.studies.sharding import (
 from forgetflow.training import environment
 from forgetflow.training.workspace import Workspace
 
-PLACEMENT_CODE = ("keys.py", "partition/assignment.py", "partition/sisa.py", "studies/grid.py")
+PLACEMENT_CODE = (
+    "keys.py",
+    "partition/assignment.py",
+    "partition/sisa.py",
+    "partition/slices.py",
+    "studies/grid.py",
+)
 BUILD_CODE = (*PLACEMENT_CODE, "memory_store.py", "studies/builds.py", "training/ensemble.py")
 COUNT_CODE = (
     *PLACEMENT_CODE,
@@ -205,11 +209,7 @@ def facts_of(project: Project, space: Workspace) -> dict[str, Any]:
 
 def collect_all(what: str, futures: Sequence[PrefectFuture[Any]]) -> list[Any]:
     """Wait for tasks with a progress bar and return their results in order."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
-    quiet = not sys.stderr.isatty()
-    with Progress(
-        *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True, disable=quiet
-    ) as progress:
+    with progress_bars() as progress:
         bar = progress.add_task(what, total=len(futures))
         for future in as_completed(list(futures)):
             future.result()

@@ -4,18 +4,16 @@ A cached result counts only if its bytes are in the store: callers ask `submit`,
 the cache for every key that the store cannot verify.
 """
 
-import sys
 from collections.abc import Sequence
 from typing import Any
 
 from prefect import task
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.futures import PrefectFuture, as_completed
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
 from flows import opened
 from flows.devices import device_slot
+from flows.progress import progress_bars
 from forgetflow.project import Project
 from forgetflow.store import Receipt
 from forgetflow.training.trainer import train_chain
@@ -94,12 +92,8 @@ def collect(
     what: str, futures: Sequence[PrefectFuture[dict[str, Any]]], total: int
 ) -> dict[int, Receipt]:
     """Wait for constituents with a progress bar and return their receipts by shard."""
-    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn())
     receipts = {}
-    quiet = not sys.stderr.isatty()
-    with Progress(
-        *columns, TimeElapsedColumn(), console=Console(stderr=True), transient=True, disable=quiet
-    ) as progress:
+    with progress_bars() as progress:
         bar = progress.add_task(what, total=total)
         for future in as_completed(list(futures)):
             receipt = Receipt.from_json(future.result())

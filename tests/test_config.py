@@ -7,6 +7,9 @@ from pydantic import BaseModel, ValidationError
 from forgetflow.config import Block, Settings, load_settings, parse_settings
 from forgetflow.errors import InputError
 
+FOREST = {"partition": {"method": "monolith"}, "model": {"architecture": "forest"}}
+ARCANE = {"partition": {"method": "arcane"}, "model": {"architecture": "gaussian"}}
+
 
 def test_defaults_load(tmp_path):
     (tmp_path / "params.yaml").write_text("partition: {shards: 20}\ntrain: {learning_rate: 1e-3}\n")
@@ -100,11 +103,35 @@ def test_every_mistake_is_told_at_once():
         ({"data": {"classes": []}}, "at least one"),
         ({"data": {"source": "idx", "subject_id": "writer"}}, "subject_id names a column"),
         ({"data": {"source": "npz", "categorical": ["a"]}}, "categorical names a column"),
+        ({"model": {"architecture": "forest"}}, "set partition.slices to 1"),
+        (FOREST | {"model": {"architecture": "forest", "normalize": "standard"}}, "use none with"),
+        (FOREST | {"attribution": {"method": "grad_dot"}}, "use auto or none"),
+        (FOREST | {"model": {"architecture": "forest", "forest": {"low": 1.0}}}, "low must be"),
+        ({"partition": {"method": "arcane"}}, "arcane needs one-class models"),
+        ({"model": {"architecture": "gaussian"}}, "only arcane can use them"),
+        (FOREST | {"partition": {"method": "arcane"}}, "arcane needs one-class models"),
+        (ARCANE | {"attribution": {"method": "grad_dot"}}, "use auto or none"),
+        (ARCANE | {"model": {"architecture": "gaussian", "normalize": "standard"}}, "use none"),
+        (ARCANE | {"partition": {"method": "arcane", "band_shards": [10]}}, "one shard per class"),
+        ({"partition": {"selection": {"mode": "joint"}}}, "use method arcane"),
+        ({"partition": {"method": "arcane", "selection": {"frozen": True}}}, "for mode joint"),
     ],
 )
 def test_impossible_combinations(raw, words):
     with pytest.raises(InputError, match=words):
         parse_settings(raw)
+
+
+def test_families_follow_from_the_architecture():
+    forest, arcane = parse_settings(FOREST), parse_settings(ARCANE)
+    assert (forest.model.family, forest.aggregation) == ("forest", "mean")
+    assert (arcane.model.family, arcane.aggregation) == ("one-class", "scores")
+    assert forest.attribution_method == arcane.attribution_method == "none"
+    assert parse_settings({}).attribution_method == "grad_dot"
+    sharded = {**FOREST, "partition": {"shards": 3, "slices": 1, "aggregation": "vote"}}
+    assert parse_settings(sharded).aggregation == "vote"
+    assert "hidden" not in forest.model.relevant()
+    assert arcane.model.relevant()["gaussian"]["shrinkage"] == 0.1
 
 
 def test_combinations_that_are_possible():

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 import typer
 
 from forgetflow import texts
+from forgetflow.cli_extractor import extractor as extractor_verb
 from forgetflow.cli_requests import request
 from forgetflow.cli_study import study
 from forgetflow.console import Json, emit, note, table
@@ -31,6 +32,7 @@ app.add_typer(data, name="data")
 app.add_typer(request, name="request")
 app.add_typer(lineage, name="lineage")
 app.add_typer(study, name="study")
+app.command("extractor")(extractor_verb)
 
 Batch = Annotated[str | None, typer.Argument(help="Batch id such as b1.")]
 Layout = Annotated[
@@ -52,9 +54,15 @@ def main() -> None:
 def import_data(
     source: Annotated[str, typer.Argument(help="digits, idx, cifar10, npz, parquet, csv, images")],
     path: Annotated[str | None, typer.Option(help="Folder or file of the source.")] = None,
+    extractor: Annotated[
+        str | None,
+        typer.Option(help="Folder of a frozen extractor; default: the one in params.yaml."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Bring a data set into data/train and data/test and remember its source in params.yaml.
+
+    With --extractor, the features that a frozen network makes of each input become the inputs.
 
     Example: forgetflow data import idx --path ~/mnist
     """
@@ -64,6 +72,11 @@ def import_data(
 
     project = Project.find()
     changes = {"data.source": source, "data.path": portable(project, path)}
+    if extractor:
+        from forgetflow.records.extractor import Extractor
+
+        changes["data.extractor"] = portable(project, extractor)
+        changes["data.extractor_digest"] = Extractor.load(Path(extractor).expanduser()).card.digest
     settings, text = changed_params(project, changes)
     counts = ingest(project, settings.data)
     write_params(project, text)
@@ -99,13 +112,11 @@ def seal(method: Method = None, as_json: Json = False) -> None:
     """
     from flows.events import announce
     from flows.runtime import answering_server
+    from forgetflow.unlearning import method_named
     from forgetflow.versioning import seal_and_track
 
-    if method:
-        from forgetflow.unlearning import method_named
-
-        method_named(method)
     project = Project.find()
+    method_named(method or project.settings.unlearn.method, project.settings)
     result = seal_and_track(project, method)
     server = answering_server(project)
     if (
@@ -161,8 +172,8 @@ def forget(batch: Batch = None, method: Method = None, as_json: Json = False) ->
     from forgetflow.versioning import seal_and_track
 
     project = Project.find()
-    if method:
-        method_named(method)
+    if method or batch is None:
+        method_named(method or project.settings.unlearn.method, project.settings)
     if batch:
         batch_manifest(project, batch)
     read_card(project.model("original"))

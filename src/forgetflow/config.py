@@ -50,11 +50,26 @@ class DataSettings(Block):
     classes: tuple[str, ...] | None = Field(
         None, description="Allowed class names in order; none: taken from the source."
     )
+    extractor: str | None = Field(
+        None,
+        min_length=1,
+        description="Folder of a frozen extractor whose features become the records' inputs.",
+    )
+    extractor_digest: str | None = Field(
+        None,
+        pattern="^[0-9a-f]{64}$",
+        description="Digest of that extractor; written by `data import --extractor FOLDER`.",
+    )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.classes is not None and not 0 < len(set(self.classes)) == len(self.classes):
             raise ValueError("classes must name at least one class, and none twice")
+        if (self.extractor is None) != (self.extractor_digest is None):
+            raise ValueError(
+                "extractor and extractor_digest go together: `forgetflow data import SOURCE "
+                "--extractor FOLDER` writes both; without an extractor both are null"
+            )
         if self.source not in ("csv", "parquet"):
             for key in ("record_id", "subject_id", "deletion_prior", "categorical"):
                 if getattr(self, key):
@@ -65,11 +80,49 @@ class DataSettings(Block):
         return self
 
 
+class SelectionSettings(Block):
+    """Which records of a class its one-class model learns from (ARCANE)."""
+
+    mode: Literal["none", "threshold", "joint"] = Field(
+        "none",
+        description="none: all of them; threshold: those whose own information entropy reaches "
+        "`threshold`; joint: the `share` that surprises the others of the class most.",
+    )
+    threshold: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="Least entropy of a record's values, nats (threshold)."
+    )
+    share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.5, description="Proportion of each class that is kept (joint)."
+    )
+    bins: Annotated[int, Field(ge=2, le=256, strict=True)] = Field(
+        16, description="Bins that the values are counted in, between low and high."
+    )
+    low: float = Field(0.0, description="Lower end of the values' range; smaller ones count here.")
+    high: float = Field(1.0, description="Upper end of the values' range; larger ones count here.")
+    frozen: bool = Field(
+        False,
+        description="joint: keep the first choice after deletions. Nothing is chosen again, but "
+        "the choice remembers the forgotten: deletions are then approximate, not exact.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high, not {self.low} and {self.high}")
+        if self.frozen and self.mode != "joint":
+            raise ValueError("frozen is for mode joint; the other modes never choose again")
+        return self
+
+
 class PartitionSettings(Block):
     """Who learns what."""
 
-    method: Literal["monolith", "sisa"] = "sisa"
-    shards: Positive = Field(10, description="Number of shards S (constituent models).")
+    method: Literal["monolith", "sisa", "arcane"] = Field(
+        "sisa",
+        description="monolith: one shard of one slice; sisa: S shards of R slices; arcane: a "
+        "shard per class, of R slices, for one-class models.",
+    )
+    shards: Positive = Field(10, description="Number of shards S (constituent models) of sisa.")
     slices: Positive = Field(4, description="Number of slices R per shard.")
     prior_thresholds: tuple[Fraction, ...] = Field(
         (),
@@ -88,17 +141,29 @@ class PartitionSettings(Block):
         "shard_thresholds, together S. Empty: one band of S shards.",
     )
     aggregation: Literal["mean", "vote"] = Field(
-        "mean", description="Mean prediction vector, or label majority vote (ties: lowest class)."
+        "mean",
+        description="Mean prediction vector, or label majority vote (ties: lowest class); "
+        "one-class models are combined by their scores instead.",
     )
+    selection: SelectionSettings = SelectionSettings()
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
+        if self.method != "arcane" and self.selection.mode != "none":
+            raise ValueError(
+                f"selection chooses records of a class for its model: use method arcane, or "
+                f"selection.mode none with {self.method}"
+            )
+        if self.method == "arcane" and (self.shard_thresholds or self.band_shards):
+            raise ValueError(
+                "arcane has one shard per class: leave shard_thresholds and band_shards empty"
+            )
         for name in ("prior_thresholds", "shard_thresholds"):
             bounds = getattr(self, name)
             if list(bounds) != sorted(set(bounds)):
                 raise ValueError(f"{name} must be strictly ascending")
         bounds = self.prior_thresholds
-        if self.method == "sisa" and len(bounds) + 1 > self.slices:
+        if self.method != "monolith" and len(bounds) + 1 > self.slices:
             raise ValueError(
                 f"{len(bounds)} prior_thresholds make {len(bounds) + 1} bands and need at least "
                 f"as many slices, not {self.slices}"
@@ -118,26 +183,120 @@ class PartitionSettings(Block):
 
     @property
     def layout(self) -> tuple[int, int]:
-        """(S, R); the monolith is one shard of one slice."""
+        """(S, R) of monolith and sisa; the monolith is one shard of one slice."""
         return (1, 1) if self.method == "monolith" else (self.shards, self.slices)
 
 
+class ForestSettings(Block):
+    """Size of a forest, and the thresholds its splits are chosen from.
+
+    With the records these determine every byte (`forgetflow.forest`).
+    """
+
+    trees: Annotated[int, Field(ge=1, le=100_000, strict=True)] = Field(
+        100, description="Number of trees."
+    )
+    max_depth: Annotated[int, Field(ge=0, le=10_000, strict=True)] = Field(
+        20, description="Number of splits above the deepest leaf, at most."
+    )
+    random_depth: Annotated[int, Field(ge=0, strict=True)] = Field(
+        0,
+        description="Layers from the root whose splits are drawn without looking at labels: "
+        "cheaper deletions, lower accuracy.",
+    )
+    candidates: Positive = Field(8, description="Thresholds tried per feature and node.")
+    features: Positive | None = Field(
+        None, description="Features tried per node; null: the root of their number."
+    )
+    min_leaf: Positive = Field(1, description="Records, at least, on either side of a split.")
+    share: Annotated[float, Field(gt=0, le=1)] = Field(
+        1.0, description="Fraction of the records that each tree learns from."
+    )
+    thresholds: Annotated[int, Field(ge=1, le=254, strict=True)] = Field(
+        32, description="Thresholds per feature that splits are chosen from."
+    )
+    low: float = Field(0.0, description="Lower end of every feature's declared range.")
+    high: float = Field(1.0, description="Upper end of every feature's declared range.")
+    reference: str | None = Field(
+        None,
+        description="File of public rows (.npy, as many columns as features) whose quantiles "
+        "become the thresholds instead; nobody will ask to delete these rows.",
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.low >= self.high:
+            raise ValueError(f"low must be below high, not {self.low} and {self.high}")
+        return self
+
+
+class GaussianSettings(Block):
+    """A normal density per class."""
+
+    shrinkage: Fraction = Field(
+        0.1,
+        description="How far the covariance is drawn to a multiple of the identity, 0 to 1.",
+    )
+    floor: Annotated[float, Field(gt=0)] = Field(
+        1e-3, description="Added to every variance, in squared units of the inputs."
+    )
+
+
 class ModelSettings(Block):
-    """The network every constituent is."""
+    """What every constituent is."""
 
     architecture: Literal[
-        "mlp", "logistic", "lenet", "allcnn", "resnet9", "wideresnet", "resnet18"
+        "mlp",
+        "logistic",
+        "lenet",
+        "allcnn",
+        "resnet9",
+        "wideresnet",
+        "resnet18",
+        "forest",
+        "autoencoder",
+        "gaussian",
     ] = Field(
         "mlp",
         description="mlp and logistic (no hidden layer) take any records; images of at least so "
-        "many pixels per side: lenet 8, allcnn 5, resnet9 15, wideresnet 5, resnet18 9.",
+        "many pixels per side: lenet 8, allcnn 5, resnet9 15, wideresnet 5, resnet18 9. forest: "
+        "decision trees. autoencoder, gaussian: one-class models of partition.method arcane.",
     )
-    hidden: tuple[Positive, ...] = Field((128,), description="Units per hidden layer (mlp).")
+    hidden: tuple[Positive, ...] = Field(
+        (128,), description="Units per hidden layer (mlp, autoencoder)."
+    )
     normalize: Literal["none", "standard"] = Field(
         "none",
         description="standard: subtract mean and divide by deviation, fitted inside each "
         "constituent on its first slice.",
     )
+    forest: ForestSettings = ForestSettings()
+    gaussian: GaussianSettings = GaussianSettings()
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.normalize != "none" and self.family != "network":
+            raise ValueError(
+                f"normalize is for networks that tell classes apart: use none with "
+                f"{self.architecture}"
+            )
+        return self
+
+    @property
+    def family(self) -> Literal["network", "forest", "one-class"]:
+        """What kind of constituent the architecture makes."""
+        if self.architecture == "forest":
+            return "forest"
+        return "one-class" if self.architecture in ("autoencoder", "gaussian") else "network"
+
+    def relevant(self) -> dict[str, Any]:
+        """Return the settings that mean something to this architecture, JSON-ready."""
+        unused = {"forest", "gaussian"} - {self.architecture}
+        if self.architecture not in ("mlp", "autoencoder"):
+            unused.add("hidden")
+        if self.family != "network":
+            unused.add("normalize")
+        return self.model_dump(mode="json", exclude=unused)
 
 
 class TrainSettings(Block):
@@ -166,7 +325,11 @@ class TrainSettings(Block):
 class AttributionSettings(Block):
     """Train x query scores."""
 
-    method: Literal["grad_dot"] = "grad_dot"
+    method: Literal["auto", "grad_dot", "none"] = Field(
+        "auto",
+        description="auto: grad_dot where every constituent tells classes apart by gradients, "
+        "none for forests and one-class models.",
+    )
     queries: Positive = Field(200, description="Number of test records used as queries.")
     gradient_mib: Positive = Field(
         256,
@@ -339,6 +502,39 @@ class Settings(Block):
     lineage: LineageSettings = LineageSettings()
     run: RunSettings = RunSettings()
 
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        architecture, family = self.model.architecture, self.model.family
+        if (family == "one-class") != (self.partition.method == "arcane"):
+            raise ValueError(
+                f"partition.method {self.partition.method} and model.architecture {architecture} "
+                "do not go together: arcane needs one-class models (autoencoder, gaussian), and "
+                "only arcane can use them"
+            )
+        if family == "forest" and self.partition.layout[1] > 1:
+            raise ValueError(
+                "a forest gains nothing from slices: set partition.slices to 1, or "
+                "partition.method to monolith"
+            )
+        if self.attribution.method == "grad_dot" and family != "network":
+            raise ValueError(
+                f"attribution.method grad_dot needs gradients of class margins, which "
+                f"{architecture} has none of: use auto or none"
+            )
+        return self
+
+    @property
+    def aggregation(self) -> Literal["mean", "vote", "scores"]:
+        """How constituents become one model (`training.aggregation`)."""
+        return "scores" if self.model.family == "one-class" else self.partition.aggregation
+
+    @property
+    def attribution_method(self) -> Literal["grad_dot", "none"]:
+        """What `attribution.method` means for this model."""
+        if self.attribution.method == "auto":
+            return "grad_dot" if self.model.family == "network" else "none"
+        return self.attribution.method
+
 
 def load_settings(path: Path) -> Settings:
     """Read and check `params.yaml`.
@@ -375,7 +571,7 @@ def _explain(where: str, error: Any) -> str:
         return f"{where}: unknown key '{path}'; allowed here: {allowed}"
     message = error["msg"].removeprefix("Value error, ")
     given = "" if isinstance(error["input"], dict) else f" (given: {error['input']!r})"
-    return f"{where}: {path}: {message}{given}"
+    return f"{where}: {path}: {message}{given}" if path else f"{where}: {message}"
 
 
 def _siblings(loc: tuple[int | str, ...]) -> list[str]:

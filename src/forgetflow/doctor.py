@@ -41,6 +41,7 @@ def examine(project: Project) -> list[Finding]:
         ("environment", _environment),
         ("determinism", _determinism),
         ("records", _records),
+        ("extractor", _extractor),
         ("ledger", _ledger),
         ("store", _store),
         ("models", _models),
@@ -58,7 +59,10 @@ def examine(project: Project) -> list[Finding]:
 def _settings(project: Project) -> list[Finding]:
     settings = project.settings
     shards, slices = settings.partition.layout
-    return [Finding("settings", "ok", f"params.yaml is valid; {shards} shards x {slices} slices")]
+    layout = f"{shards} shards x {slices} slices"
+    if settings.partition.method == "arcane":
+        layout = f"a shard per class x {slices} slices"
+    return [Finding("settings", "ok", f"params.yaml is valid; {layout}")]
 
 
 def _versions(project: Project) -> list[Finding]:  # noqa: ARG001
@@ -100,26 +104,35 @@ def _environment(project: Project) -> list[Finding]:
 
 
 def _determinism(project: Project) -> list[Finding]:
-    """Train the same tiny network twice and compare bits."""
+    """Train the same tiny model twice and compare bits."""
     import numpy as np
     import torch
 
     from forgetflow.keys import digest_of
     from forgetflow.training.chain import Recipe, Samples
+    from forgetflow.training.closed_form import extend
     from forgetflow.training.learners import Resident, learners
 
-    recipe = Recipe.from_settings(project.settings, (1, 8, 8), 2)
+    forest = project.settings.model.forest.model_copy(update={"reference": None})
+    model = project.settings.model.model_copy(update={"forest": forest})
+    settings = project.settings.model_copy(update={"model": model})
+    recipe = Recipe.from_settings(settings, (1, 8, 8), 2)
     generator = torch.Generator().manual_seed(0)
     inputs = torch.rand(32, 1, 8, 8, generator=generator).numpy()
     names = torch.randint(256, (32, 32), generator=generator).numpy().astype("uint8")
-    data = Resident.of([Samples(inputs, np.arange(32) % 2, names)], recipe)
+    samples = Samples(inputs, np.arange(32) % 2, names)
+    data = Resident.of([samples], recipe)
     size = min(recipe.train.batch_size, 32)
     rows = torch.arange(size).repeat(5, 1, 1)
     digests = []
     for _ in range(2):
-        learner = learners(recipe, [(0, 0)])
-        learner.steps(data, rows, torch.full((5, 1), size))
-        digests.append(digest_of({n: t.tolist() for n, t in learner.state(0).items()}))
+        if recipe.engine == "closed form":
+            state = extend(recipe, 0, None, [samples])
+        else:
+            learner = learners(recipe, [(0, 0)])
+            learner.steps(data, rows, torch.full((5, 1), size))
+            state = learner.state(0)
+        digests.append(digest_of({n: t.tolist() for n, t in state.items()}))
     if digests[0] == digests[1]:
         return [
             Finding("determinism", "ok", f"two trainings on {recipe.device.type} are bit-equal")
@@ -142,6 +155,27 @@ def _records(project: Project) -> list[Finding]:
     records = read_record_set(project.train)
     records.check_digests()
     return [Finding("records", "ok", f"{len(records)} training records, digests match")]
+
+
+def _extractor(project: Project) -> list[Finding]:
+    from forgetflow.records.record_set import read_record_set
+    from forgetflow.records.schema import ExtractedFeatures
+
+    named = project.settings.data.extractor_digest
+    found = None
+    if any(project.train.glob("*.parquet")):
+        features = read_record_set(project.train).schema.features
+        found = features.extractor if isinstance(features, ExtractedFeatures) else None
+        if found != named:
+            what = "the records were not made by the extractor that params.yaml names"
+            return [Finding("extractor", "error", what, "dvc repro")]
+    if named is None:
+        return []
+    from forgetflow.records.extractor import project_extractor
+
+    extractor = project_extractor(project)
+    size = f"{extractor.width} features per record, files match their digest"
+    return [Finding("extractor", "ok", size)]
 
 
 def _ledger(project: Project) -> list[Finding]:

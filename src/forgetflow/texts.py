@@ -44,15 +44,22 @@ def plan(found: "Plan") -> str:
     share = f" ({percent(retrain / full)} of {full:,})" if retrain is not None and full else ""
     named = [f"shard {s} from slice {r}" for s, r in found.shards.items()]
     restarts = ", ".join([*named[:SHOWN], *(["..."] if len(named) > SHOWN else [])])
+    affected = f"{len(found.shards)} of {found.total_shards}{f': {restarts}' if named else ''}"
+    forget = f"{found.records} record(s) for {found.requests} request(s)"
+    if found.learned < found.records:
+        forget += f"; {found.learned} were selected and learned from"
+        forget += "" if found.reselected else ", the others cost nothing"
+    if found.reselected:
+        forget += f"; {found.reselected} of those who stay are chosen anew or no longer"
     return facts(
         [
             ("batch", f"{found.batch} ({'sealed' if found.sealed else 'not sealed yet'})"),
             ("method", f"{found.method} ({found.guarantee})"),
-            ("to forget", f"{found.records} record(s) for {found.requests} request(s)"),
+            ("to forget", forget),
             ("due", f"{found.due_at:%Y-%m-%d} ({found.days_left} days left)"),
             ("must start by", _start(found)),
-            ("affected shards", f"{len(found.shards)} of {found.total_shards}: {restarts}"),
-            ("to retrain", None if retrain is None else f"{retrain:,} record passes{share}"),
+            ("affected shards", affected),
+            ("to retrain", found.note or f"{retrain:,} record passes{share}"),
             ("estimated training", seconds(found.estimated_seconds)),
             ("full retraining", seconds(found.full_seconds)),
             ("stored objects that learned from them", found.objects_to_erase),

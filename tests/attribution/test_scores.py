@@ -44,7 +44,7 @@ def test_summary_names_no_record(trained, scores, folder):
 def test_summary_says_what_was_explained(trained, folder):
     facts = json.loads((folder / SUMMARY).read_bytes())
     assert facts["engine"] == "grad_dot"
-    assert facts["settings"] == {"method": "grad_dot", "queries": 60, "gradient_mib": 256}
+    assert facts["settings"] == {"method": "auto", "queries": 60, "gradient_mib": 256}
     assert facts["generation"] == "original"
     assert facts["model"] == trained.ensemble.card.digest
     assert facts["constituents"] == 3

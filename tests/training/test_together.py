@@ -10,6 +10,7 @@ from forgetflow.store import Store
 from forgetflow.training import trainer
 from forgetflow.training.schedule import slice_steps
 from forgetflow.training.trainer import train_chain, train_chains
+from forgetflow.training.work import PARTS
 
 VARIANTS = {
     "momentum": {},
@@ -220,7 +221,7 @@ def test_a_store_that_keeps_finished_states_only(tmp_path, space, tasks, expecte
     for (chain, _), states, steps in zip(tasks, expected, plans, strict=True):
         facts = store.receipt(chain.key).facts
         assert facts["steps"] == sum(steps)
-        assert [part["steps"] for part in facts[trainer.PARTS]] == steps
+        assert [part["steps"] for part in facts[PARTS]] == steps
         path = store.root / "objects" / chain.key[:2] / f"{chain.key}.safetensors"
         assert path.read_bytes() == states[-1]
     assert [work.steps for _, work in train_chains(store, eager)] == [0] * 5

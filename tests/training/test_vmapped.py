@@ -7,6 +7,7 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
+from forgetflow.config import ModelSettings
 from forgetflow.memory_store import MemoryStore
 from forgetflow.models import ARCHITECTURES
 from forgetflow.store import Store
@@ -38,6 +39,7 @@ LARGE = [pytest.param(name, marks=pytest.mark.slow) for name in ("allcnn", "resn
 SMALL = ["mlp", "lenet", "wideresnet"]
 NORMALISED = "wideresnet"
 """The smallest network with batch normalisation."""
+NETWORKS = [a for a in ARCHITECTURES if ModelSettings(architecture=a).family == "network"]
 
 CLOSE, CLOSE_NORMALISED = 1e-5, 1e-3
 """Distances that float32 may leave. Batch normalisation lets rounding grow: a channel that hardly
@@ -209,7 +211,7 @@ def test_a_member_goes_on_with_either_engine(make_recipe, make_samples, network,
         assert_close(found, results[0], CLOSE_NORMALISED if network == NORMALISED else CLOSE)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", NETWORKS)
 def test_a_fresh_state_is_that_of_the_plain_network(make_recipe, architecture):
     """Names in the same order, shapes, types and bits."""
     for train in ("sgd", "adam"):
@@ -268,7 +270,7 @@ def test_settings_cannot_ask_for_it(make_settings, make_recipe):
         replace(make_recipe(), engine="vmap")
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", NETWORKS)
 def test_pools_on_a_cpu_have_the_recipe_of_everything_else(make_recipe, architecture):
     recipe = make_recipe(SHAPES[architecture], model={"architecture": architecture})
     assert recipe.device.type == "cpu"
@@ -287,7 +289,7 @@ def fake_gpu(monkeypatch):
     return torch.device("cuda")
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", NETWORKS)
 def test_pools_on_a_gpu_say_that_company_matters(make_recipe, fake_gpu, monkeypatch, architecture):
     shape = SHAPES[architecture]
     recipe = make_recipe(shape, model={"architecture": architecture})
@@ -315,7 +317,7 @@ def test_one_after_another_can_be_insisted_on(make_recipe, fake_gpu):
 
 
 def test_the_code_of_the_engine_counts():
-    assert set(ENGINE_CODE) == {"sequential", "stacked", "vmap"}
+    assert set(ENGINE_CODE) == {"sequential", "stacked", "vmap", "closed form"}
     assert ENGINE_CODE["vmap"] == f"{VmappedLearners.__module__[11:].replace('.', '/')}.py"
 
 

@@ -28,7 +28,8 @@ from forgetflow.training.ensemble import ModelCard
 from forgetflow.training.learners import Resident
 from forgetflow.training.sequential import SequentialLearners
 from forgetflow.training.stacked import StackedLearners
-from forgetflow.training.trainer import OnStep, train_chain
+from forgetflow.training.trainer import train_chain
+from forgetflow.training.work import OnStep
 from forgetflow.training.workspace import Mask, Workspace
 from forgetflow.unlearning import method_named
 from forgetflow.unlearning.protocol import UnlearningMethod, View

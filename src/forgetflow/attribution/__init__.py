@@ -8,6 +8,7 @@ score says that learning from the record raises the margin of the query.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,8 +25,15 @@ from forgetflow.training.workspace import Mask, Workspace
 Engine = Callable[[Task, AttributionSettings], NDArray[np.float32]]
 """Returns float32 (N, Q): rows as `Task.train`, columns as `Task.queries`."""
 
+
+def no_scores(task: Task, settings: AttributionSettings) -> NDArray[np.float32]:  # noqa: ARG001
+    """Return no score at all: what `none` computes."""
+    return np.empty((len(task.train), len(task.queries)), np.float32)
+
+
 ENGINES: dict[str, Engine] = {
     "grad_dot": grad_dot.scores,
+    "none": no_scores,
 }
 
 __all__ = ["ENGINES", "Engine", "Scores", "Summary", "attribute", "read_scores", "write_scores"]
@@ -60,7 +68,12 @@ def attribute(
             a finite number.
     """
     task = build(workspace, ensemble, keep, test, settings.queries)
-    values = ENGINES[settings.method](task, settings)
+    engine = workspace.settings.attribution_method
+    if engine == "none":
+        nobody = np.zeros(len(task.train), bool)
+        nothing = np.zeros(len(task.queries), bool)
+        task = replace(task, train=task.train.take(nobody), queries=task.queries.take(nothing))
+    values = ENGINES[engine](task, settings)
     if not np.isfinite(values).all():
         raise VerdictError(
             f"model {ensemble.card.generation} has scores that are not finite: its training "
@@ -72,7 +85,7 @@ def attribute(
         query_digests=task.queries.digests,
         values=values,
         summary=Summary(
-            engine=settings.method,
+            engine=engine,
             settings=settings.model_dump(mode="json"),
             generation=ensemble.card.generation,
             model=ensemble.card.digest,
@@ -81,7 +94,7 @@ def attribute(
             train_digest=task.train.digest,
             queries=len(task.queries),
             queries_digest=task.queries.digest,
-            share_positive=float((values > 0).mean()),
+            share_positive=float((values > 0).mean()) if values.size else None,
             mean_own_class=_mean(values, own),
             mean_other_classes=_mean(values, ~own),
             mean_abs_own_class=_mean(np.abs(values), own),

@@ -32,7 +32,7 @@ TENSORS, SUMMARY = "scores.safetensors", "summary.json"
 class Summary:
     """What is known of scores without opening them: no figure of a single record.
 
-    A mean is None when no pair falls under it, as with queries of one class only.
+    A mean or share is None when no pair falls under it, as with queries of one class only.
 
     Attributes:
         engine: name of the engine.
@@ -60,7 +60,7 @@ class Summary:
     train_digest: str
     queries: int
     queries_digest: str
-    share_positive: float
+    share_positive: float | None
     mean_own_class: float | None
     mean_other_classes: float | None
     mean_abs_own_class: float | None

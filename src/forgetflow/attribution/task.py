@@ -55,7 +55,8 @@ def build(
     where = where[canonical_order(workspace.records.digests[where])]
     train, shard = workspace.records.take(where), workspace.assignment.shard[where]
     members = [constituent.shard for constituent in card.constituents]
-    if train.digest != card.retain_digest or not np.isin(shard, members).all():
+    learned = workspace.learned(keep)[where]
+    if train.digest != card.retain_digest or not np.isin(shard[learned], members).all():
         raise VerdictError(
             f"the records given are not those that model {card.generation} learned from: "
             "run `dvc repro` to rebuild it"

@@ -19,6 +19,7 @@ def points(
     sizes: NDArray[np.int64],
     restarts: Mapping[int, int] | None,
     epochs: float,
+    samples: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
     """Return records retrained: counted, as predicted, and for full retraining.
 
@@ -29,6 +30,8 @@ def points(
         restarts: shard -> first slice trained again, from `restart_slices`; None for a method
             that does not rebuild, which the formulas say nothing about.
         epochs: e', passes over a shard.
+        samples: what each state takes after the one before it, (S, R), where models are fitted
+            without epochs; the formulas do not apply to them.
 
     Returns:
         `counted`; `predicted`, the budget of restarting these shards at these slices with the
@@ -36,7 +39,13 @@ def points(
         `full_retraining`, of all shards from the start; and `share_of_full`, counted / full.
     """
     shards, slices = sizes.shape
-    full = sum(restart_samples(sizes[shard].tolist(), epochs, 0) for shard in range(shards))
+
+    def budget(shard: int, first: int) -> float:
+        if samples is not None:
+            return float(samples[shard, first:].sum())
+        return restart_samples(sizes[shard].tolist(), epochs, first)
+
+    full = sum(budget(shard, 0) for shard in range(shards))
     figures: dict[str, Any] = {
         "counted": counted,
         "predicted": None,
@@ -48,14 +57,14 @@ def points(
     if restarts is None:
         missing.append("the method does not rebuild, so no formula predicts its cost")
     else:
-        figures["predicted"] = sum(
-            restart_samples(sizes[shard].tolist(), epochs, first)
-            for shard, first in restarts.items()
-        )
-        figures["predicted_equal_slices"] = sum(
-            slicing_restart(int(sizes[shard].sum()), slices, first, epochs)
-            for shard, first in restarts.items()
-        )
+        figures["predicted"] = sum(budget(shard, first) for shard, first in restarts.items())
+        if samples is None:
+            figures["predicted_equal_slices"] = sum(
+                slicing_restart(int(sizes[shard].sum()), slices, first, epochs)
+                for shard, first in restarts.items()
+            )
+        else:
+            missing.append("no formula holds for models that are fitted without epochs")
     if counted is None:
         missing.append("the method did not count the records it trained on")
     elif full:

@@ -1,10 +1,10 @@
 """One generation in the report: its promise, the gate's checks, and every figure by model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from html import escape
 
-from forgetflow.evaluation.context import MODELS
+from forgetflow.evaluation.context import MAX_LOSS, MODELS, SETS
 from forgetflow.evaluation.gate import GateVerdict
 from forgetflow.evaluation.report import Entry, explain
 from forgetflow.evaluation.wording import (
@@ -118,8 +118,8 @@ def _cost(entry: Entry) -> str:
     if counted is None or not full:
         return ""
     text = (
-        f"{amount(counted)} records passed through training, {percent(counted / full)} of the "
-        f"{amount(full)} of full retraining"
+        f"{amount(counted)} records passed through {_through(entry)}, "
+        f"{percent(counted / full)} of the {amount(full)} of full retraining"
     )
     predicted, equal = get("points.predicted"), get("points.predicted_equal_slices")
     if predicted is not None and equal is not None:
@@ -128,6 +128,17 @@ def _cost(entry: Entry) -> str:
     if spent is not None and whole is not None:
         text += f". Computing took {seconds(spent)} against {seconds(whole)}"
     return f"<h4>Cost</h4><p>{escape(text)}.</p>"
+
+
+def _is_forest(entry: Entry) -> bool:
+    return entry.card.architecture.get("architecture") == "forest"
+
+
+def _through(entry: Entry) -> str:
+    """Return what a record passes through where cost is counted."""
+    if _is_forest(entry):
+        return "growing trees, each tree counted"
+    return "training"
 
 
 def _checks(gate: GateVerdict | None) -> str:
@@ -171,7 +182,21 @@ def _figures(entry: Entry, notes: Notes) -> str:
     return (
         '<h4>Figures</h4><div class="scroll"><table><thead><tr><th>Model</th>'
         f"{head}</tr></thead><tbody>{''.join(lines)}</tbody></table></div>{_power(entry)}"
+        f"{_losses(entry, models)}"
     )
+
+
+def _losses(entry: Entry, models: Sequence[str]) -> str:
+    """Say what stands behind mean losses of models that can exclude a class altogether."""
+    means = [_get(entry, f"loss.{{model}}.{name}.mean", m) for name in SETS for m in models]
+    smooth = entry.card.aggregation == "mean" and not _is_forest(entry)
+    if smooth or all(mean is None for mean in means):
+        return ""
+    text = (
+        "These models can give a class probability 0, one that no model is left of for instance. "
+        f"Such a loss is cut at {MAX_LOSS:g} nats, and a mean tells above all how many there are."
+    )
+    return f'<p class="hint">{escape(text)}</p>'
 
 
 def _power(entry: Entry) -> str:

@@ -20,8 +20,9 @@ TERMS = {
     "Attack AUC": "Chance that a forgotten record has a lower loss than a test record of the same "
     "class. Above the oracle's, the model still remembers; below it, the model treats forgotten "
     "records worse than unseen ones, which gives them away as well.",
-    "Records retrained": "Records passed through training, counted once per epoch. Full "
-    "retraining is the same count for building every constituent from the start.",
+    "Records retrained": "Records passed through training, counted once per epoch, or once per "
+    "tree of a forest. Full retraining is the same count for building every constituent from the "
+    "start.",
     "Gate": "The bounds in params.yaml that a model must hold before it is published. A bound "
     "that cannot be checked is skipped and says why; it does not count as passed.",
 }

@@ -1,9 +1,9 @@
 """What a generation tells MLflow: counts, digests and measures, and the tags made of them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:  # showing a tree should not wait for torch
     from forgetflow.training.ensemble import ModelCard
@@ -120,7 +120,7 @@ class GenerationFacts:
         facts = {k: v for k, v in facts.items() if not k.endswith("_at")}
         facts["partition.constituents"] = str(len(self.card.constituents))
         facts["partition.aggregation"] = self.card.aggregation
-        return facts | {f"model.{k}": str(v) for k, v in sorted(self.card.architecture.items())}
+        return facts | {f"model.{name}": text for name, text in _flat(self.card.architecture)}
 
     def measures(self) -> dict[str, float]:
         """Return all numbers of the run: measures, cost, and the gate as 1 or 0."""
@@ -129,3 +129,12 @@ class GenerationFacts:
         if self.gate != "not checked":
             numbers["gate_passed"] = float(self.gate == "passed")
         return numbers
+
+
+def _flat(block: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Yield dotted names and values of nested settings, sorted."""
+    for name, value in sorted(block.items()):
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{prefix}{name}.")
+        else:
+            yield f"{prefix}{name}", str(value)

@@ -98,6 +98,7 @@ def _write_mlmodel(path: Path, facts: GenerationFacts, run_id: str, model_id: st
             "guarantee": card.guarantee,
             "card": facts.digest,
             "weights": card.digest,
+            **_extractor(card),
         },
     )
     model.add_flavor(
@@ -107,6 +108,12 @@ def _write_mlmodel(path: Path, facts: GenerationFacts, run_id: str, model_id: st
         python_version=platform.python_version(),
     )
     model.save(str(path))
+
+
+def _extractor(card: ModelCard) -> dict[str, str]:
+    """Return whose features the model takes; nothing where it takes the records' own inputs."""
+    found = card.features.get("extractor")
+    return {} if found is None else {"extractor": found}
 
 
 def _safe_name(generation: str) -> str:

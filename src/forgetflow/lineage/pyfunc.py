@@ -6,6 +6,10 @@ The `MLmodel` file names this module; MLflow calls `_load_pyfunc` with the folde
 MLflow checks inputs against the signature first: float32 arrays (N, *input_shape), or a DataFrame
 with one column that holds each input as a flat list. For inputs of one dimension it also lets a
 DataFrame with a float32 column per input through.
+
+Where the records went through a frozen extractor, the model takes its features; whoever serves it
+computes them with `forgetflow.records.extractor.Extractor.load(folder).features(inputs)`. The
+metadata `extractor` of the logged model is the digest to check the folder against.
 """
 
 from pathlib import Path

@@ -1,4 +1,7 @@
-"""Small networks used in the field; one file each, one registry line here.
+"""Models of the field that constituents can be; one file each, one registry line here.
+
+Families (`ModelSettings.family`): networks map inputs to logits (B, C), a forest to
+log-probabilities (B, C), a one-class model to the score of its only class, (B, 1).
 
 Weights come from generators seeded per parameter name, so a network's start is a pure function
 of (settings, shapes, seed) and building one leaves torch's global random state as it was.
@@ -12,7 +15,18 @@ from torch import nn
 from forgetflow.config import ModelSettings
 from forgetflow.errors import InputError
 from forgetflow.keys import keyed_hash
-from forgetflow.models import allcnn, lenet, logistic, mlp, resnet9, resnet18, wideresnet
+from forgetflow.models import (
+    allcnn,
+    autoencoder,
+    forest,
+    gaussian,
+    lenet,
+    logistic,
+    mlp,
+    resnet9,
+    resnet18,
+    wideresnet,
+)
 from forgetflow.models.normalize import Standardize
 
 Architecture = Callable[[ModelSettings, tuple[int, ...], int], nn.Module]
@@ -25,18 +39,21 @@ ARCHITECTURES: dict[str, Architecture] = {
     "resnet9": resnet9.build,
     "wideresnet": wideresnet.build,
     "resnet18": resnet18.build,
+    "forest": forest.build,
+    "autoencoder": autoencoder.build,
+    "gaussian": gaussian.build,
 }
 
 
 def build(
     settings: ModelSettings, input_shape: tuple[int, ...], classes: int, seed: int
 ) -> nn.Module:
-    """Return a freshly initialised network on the CPU.
+    """Return a freshly initialised model on the CPU; see the module's text for what it maps.
 
     Args:
         settings: the `model` block.
         input_shape: shape of one input, without the batch dimension.
-        classes: number of classes C; the network maps (B, *input_shape) to logits (B, C).
+        classes: number of classes C; ignored by one-class models.
         seed: 64-bit seed of the initial weights.
 
     Raises:
@@ -64,7 +81,7 @@ def _initialise(network: nn.Module, seed: int) -> None:
                 nn.init.uniform_(module.bias, -bound, bound, generator=generator)
         elif isinstance(module, nn.BatchNorm2d):
             module.reset_parameters()  # scale 1, shift 0, statistics as before the first batch
-        elif isinstance(module, Standardize):
+        elif isinstance(module, Standardize | gaussian.Gaussian):
             module.reset()
         elif list(module.parameters(recurse=False)) or list(module.buffers(recurse=False)):
             raise NotImplementedError(f"no initial values are defined for {type(module).__name__}")

@@ -6,13 +6,14 @@ One file a placement, one registry line here.
 from collections.abc import Callable
 
 from forgetflow.config import PartitionSettings
-from forgetflow.partition import monolith, sisa
+from forgetflow.partition import arcane, monolith, sisa
 from forgetflow.partition.assignment import Assignment
 from forgetflow.records.record_set import RecordSet
 
 PLACEMENTS: dict[str, Callable[[RecordSet, PartitionSettings, int], Assignment]] = {
     "monolith": monolith.place,
     "sisa": sisa.place,
+    "arcane": arcane.place,
 }
 
 

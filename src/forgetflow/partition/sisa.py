@@ -16,7 +16,6 @@ Bands of shards are distribution-aware sharding (their Sec. VIII); `distribution
 them. Without `shard_thresholds` there is one band, and the prior does not choose the shard.
 """
 
-from bisect import bisect_left
 from collections.abc import Sequence
 from itertools import pairwise
 
@@ -27,6 +26,7 @@ from forgetflow.config import PartitionSettings
 from forgetflow.errors import InputError
 from forgetflow.keys import keyed_hashes
 from forgetflow.partition.assignment import Assignment
+from forgetflow.partition.slices import bands, slice_numbers
 from forgetflow.records.record_set import RecordSet
 
 
@@ -44,7 +44,7 @@ def place(records: RecordSet, settings: PartitionSettings, seed: int) -> Assignm
     shards, slices = settings.layout
     subjects = records.subject_ids
     priors = np.nan_to_num(records.priors, nan=0.0)
-    band = _bands(priors, settings.shard_thresholds)
+    band = bands(priors, settings.shard_thresholds)
     _refuse_torn_subjects(subjects, band)
 
     widths = np.array(settings.band_shards or (shards,), np.uint64)
@@ -57,27 +57,8 @@ def place(records: RecordSet, settings: PartitionSettings, seed: int) -> Assignm
     for number, (low, high) in enumerate(pairwise(bounds)):
         own = band == number
         inside = [one for one in settings.prior_thresholds if low < one < high]
-        part[own] = _slices(priors[own], pick[own], inside, slices)
+        part[own] = slice_numbers(priors[own], pick[own], inside, slices)
     return Assignment(shards, slices, shard.astype(np.int64), part)
-
-
-def _slices(
-    priors: NDArray[np.float64], pick: NDArray[np.uint64], thresholds: Sequence[float], slices: int
-) -> NDArray[np.int64]:
-    """Return the slice of each record.
-
-    With B bands (B - 1 thresholds), band b owns slices floor(bR/B) to floor((b+1)R/B) - 1 and
-    `pick` chooses one of them.
-    """
-    bands = len(thresholds) + 1
-    edges = np.array([band * slices // bands for band in range(bands + 1)], np.uint64)
-    band = _bands(priors, thresholds)
-    first, width = edges[:-1], np.diff(edges)
-    return (first[band] + pick % width[band]).astype(np.int64)
-
-
-def _bands(priors: NDArray[np.float64], thresholds: Sequence[float]) -> NDArray[np.intp]:
-    return np.array([bisect_left(thresholds, prior) for prior in priors], np.intp)
 
 
 def _refuse_torn_subjects(subjects: Sequence[str], band: NDArray[np.intp]) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -26,6 +26,7 @@ from forgetflow.errors import InputError, VerdictError
 from forgetflow.keys import bytes_digest, canonical_json, digest_of
 from forgetflow.models import build
 from forgetflow.store import Store
+from forgetflow.training.aggregation import Aggregation, combine
 from forgetflow.training.sequential import weights_of
 
 BATCH = 1024
@@ -78,7 +79,7 @@ class ModelCard:
     parent: str | None
     method: str
     guarantee: str
-    aggregation: Literal["mean", "vote"]
+    aggregation: Aggregation
     class_names: tuple[str, ...]
     input_shape: tuple[int, ...]
     architecture: Mapping[str, Any]
@@ -205,37 +206,53 @@ class Ensemble:
         states = [weights_of(store.require(c.key)) for c in card.constituents]
         return cls(card, [_network(card, state, where) for state in states], where)
 
-    def member_probabilities(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Return softmax outputs of every member, float32 (S, N, C), for inputs (N, *shape)."""
+    @property
+    def shards(self) -> list[int]:
+        """Number of each member's shard, S of them."""
+        return [constituent.shard for constituent in self.card.constituents]
+
+    def outputs(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return what every member maps inputs (N, *shape) to, float32 (S, N, O).
+
+        Logits or log-probabilities of C classes, or the score of a one-class model's only class.
+        """
         with torch.inference_mode():
-            chunks = [
-                torch.stack([net(x).softmax(dim=1) for net in self.networks])
-                for x in torch.from_numpy(inputs).split(BATCH)
-                for x in [x.to(self.device)]
-            ]
-        if not chunks:
-            return np.empty((len(self.networks), 0, self.card.classes), np.float32)
-        return torch.cat(chunks, dim=1).cpu().numpy()
+            chunks = [self._outputs(x).cpu() for x in torch.from_numpy(inputs).split(BATCH)]
+        return torch.cat(chunks, dim=1).numpy()
+
+    def member_probabilities(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Return softmax outputs of every member, float32 (S, N, C), for inputs (N, *shape).
+
+        Raises:
+            ValueError: the members are one-class models, which have no probabilities of their own.
+        """
+        if self.card.aggregation == "scores":
+            raise ValueError("one-class models have scores, not probabilities: see `outputs`")
+        return torch.from_numpy(self.outputs(inputs)).softmax(dim=2).numpy()
 
     def probabilities(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
-        """Return class probabilities, float64 (N, C).
-
-        `mean` averages the members' softmax outputs, `vote` counts their labels; a tie goes to
-        the lowest class index in both. Neither looks at training data.
+        """Return class probabilities, float64 (N, C); see `aggregation` for the rules.
 
         Raises:
             InputError: no constituent is left because every record was forgotten.
         """
         if not self.networks:
             raise InputError("every record was forgotten: this model has no constituent left")
-        members = self.member_probabilities(inputs)
-        if self.card.aggregation == "vote":
-            members = np.eye(self.card.classes)[members.argmax(axis=2)]
-        return members.mean(axis=0, dtype=np.float64)
+        rule, classes = self.card.aggregation, self.card.classes
+        with torch.inference_mode():
+            chunks = [
+                combine(self._outputs(x), rule, self.shards, classes).cpu()
+                for x in torch.from_numpy(inputs).split(BATCH)
+            ]
+        return torch.cat(chunks).numpy()
 
     def predict(self, inputs: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the predicted class index of every input, int64 (N,)."""
         return self.probabilities(inputs).argmax(axis=1)
+
+    def _outputs(self, inputs: torch.Tensor) -> torch.Tensor:
+        placed = inputs.to(self.device)
+        return torch.stack([network(placed) for network in self.networks])
 
 
 def _network(

@@ -14,7 +14,8 @@ from forgetflow.training.chain import Recipe, Samples
 from forgetflow.training.learners import Resident, learners
 from forgetflow.training.lockstep import BURST, Segment, Track, longest_first, run
 from forgetflow.training.schedule import Batches, samples_in
-from forgetflow.training.trainer import OnStep, together
+from forgetflow.training.trainer import together
+from forgetflow.training.work import OnStep
 
 PLACE = -1
 """Stands for the slice number in the seeds of data orders: no slice has it."""

@@ -22,6 +22,8 @@ from forgetflow.errors import VerdictError
 from forgetflow.keys import digest_of, keyed_hash
 from forgetflow.models.normalize import Standardize
 from forgetflow.store import Receipt, Store
+from forgetflow.training.abilities import Ability, lacks_of
+from forgetflow.training.aggregation import Aggregation, combine, log_combine
 from forgetflow.training.chain import Recipe
 from forgetflow.training.ensemble import BATCH
 from forgetflow.training.sequential import untrained, weights_of
@@ -153,17 +155,26 @@ def _paths(network: nn.Module, kind: type[nn.Module]) -> list[str]:
     return [path for path, module in network.named_modules() if isinstance(module, kind)]
 
 
-class Averaged(nn.Module):
-    """Constituents as one differentiable model: the log of their mean prediction vector."""
+class Combined(nn.Module):
+    """Constituents as one differentiable model; `vote` counts as `mean`.
 
-    def __init__(self, constituents: nn.Module) -> None:
+    Args:
+        constituents: maps inputs to outputs of all of them, (S, B, O).
+        rule: how they are combined.
+        shards: number of each one's shard.
+        classes: number of classes C.
+    """
+
+    def __init__(
+        self, constituents: nn.Module, rule: Aggregation, shards: Sequence[int], classes: int
+    ) -> None:
         super().__init__()
         self.constituents = constituents
+        self.rule, self.shards, self.classes = rule, list(shards), classes
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Return log-probabilities (B, C) for inputs (B, *input_shape)."""
-        logits = self.constituents(inputs)
-        return logits.log_softmax(dim=2).logsumexp(dim=0) - float(np.log(len(logits)))
+        return log_combine(self.constituents(inputs), self.rule, self.shards, self.classes)
 
 
 @dataclass(eq=False)
@@ -174,18 +185,25 @@ class Pool:
         recipe: architecture, shapes and device; its seed is not used.
         store: where they are.
         keys: store key of every member, M of them.
-        aggregation: how constituents are combined, `mean` or `vote`.
+        aggregation: how constituents are combined.
+        voices: as `abilities.voices`.
     """
 
     recipe: Recipe
     store: Store
     keys: Sequence[str]
-    aggregation: str
+    aggregation: Aggregation
+    voices: int | None = None
 
     @property
     def members(self) -> int:
         """Number of models M."""
         return len(self.keys)
+
+    @property
+    def lacks(self) -> Mapping[Ability, str]:
+        """What its models lack, and why."""
+        return lacks_of(self.recipe.model.architecture)
 
     @property
     def facts(self) -> list[Mapping[str, Any]]:
@@ -206,55 +224,67 @@ class Pool:
     def network(self, member: int) -> nn.Module:
         """Return a fresh copy of one model, in evaluation mode.
 
-        It maps inputs (B, *input_shape) to log-probabilities (B, C). `vote` is treated as
-        `mean`, because a vote has no gradient.
+        It maps inputs (B, *input_shape) to log-probabilities (B, C), minus infinity for a class
+        that no one-class model is left of. `vote` is treated as `mean`, because a vote has no
+        gradient.
         """
-        return Averaged(self._constituents(self.keys[member])).eval()
+        shards, constituents = self._constituents(self.keys[member])
+        return Combined(constituents, self.aggregation, shards, self.recipe.classes).eval()
 
     @cached_property
     def _template(self) -> nn.Module:
         return untrained(self.recipe, 0, 0)
 
-    def _constituents(self, key: str) -> nn.Module:
-        members = [weights for _, weights in sorted(read_member(self.store, key).items())]
+    def _constituents(self, key: str) -> tuple[list[int], nn.Module]:
+        """Return the shards of a member's constituents, and all of them as one module."""
+        members = dict(sorted(read_member(self.store, key).items()))
         if stackable(self._template):
-            return Together(self._template, members).to(self.recipe.device).eval()
+            together = Together(self._template, list(members.values()))
+            return list(members), together.to(self.recipe.device).eval()
         networks = []
-        for weights in members:
+        for weights in members.values():
             network = deepcopy(self._template)
             network.load_state_dict(weights)
             networks.append(network)
-        return Apart(networks).to(self.recipe.device).eval()
+        return list(members), Apart(networks).to(self.recipe.device).eval()
 
     def _member(self, key: str, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
-        constituents = self._constituents(key)
-        parts = []
+        shards, constituents = self._constituents(key)
         with torch.inference_mode():
-            for x in torch.from_numpy(inputs).split(BATCH):
-                outputs = constituents(x.to(self.recipe.device)).softmax(dim=2).double()
-                if self.aggregation == "vote":
-                    votes = outputs.argmax(dim=2)
-                    outputs = nn.functional.one_hot(votes, self.recipe.classes).double()
-                parts.append(outputs.mean(dim=0).cpu())
+            parts = [
+                combine(
+                    constituents(x.to(self.recipe.device)),
+                    self.aggregation,
+                    shards,
+                    self.recipe.classes,
+                ).cpu()
+                for x in torch.from_numpy(inputs).split(BATCH)
+            ]
         return torch.cat(parts).numpy()
 
 
 @dataclass(eq=False)
 class Untrained:
-    """Networks with initial weights only.
+    """Networks with initial weights only; of one-class models, one per class.
 
     Attributes:
-        recipe: architecture and shapes.
+        recipe: architecture and shapes; its models have parameters.
         seeds: one per member.
     """
 
     recipe: Recipe
     seeds: Sequence[int]
+    voices: int | None = None
 
     @property
     def members(self) -> int:
         """Number of networks."""
         return len(self.seeds)
+
+    @property
+    def lacks(self) -> Mapping[Ability, str]:
+        """What its models lack, and why."""
+        return lacks_of(self.recipe.model.architecture)
 
     def probabilities(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return class probabilities, float64 (M, N, C), for inputs (N, *input_shape)."""
@@ -267,4 +297,8 @@ class Untrained:
 
     def network(self, member: int) -> nn.Module:
         """Return one network, mapping inputs to log-probabilities."""
-        return Averaged(Apart([untrained(self.recipe, self.seeds[member], 0)])).eval()
+        recipe, seed = self.recipe, self.seeds[member]
+        scored = recipe.model.family == "one-class"
+        shards = range(recipe.classes if scored else 1)
+        constituents = Apart([untrained(recipe, seed, shard) for shard in shards])
+        return Combined(constituents, "scores" if scored else "mean", shards, recipe.classes).eval()

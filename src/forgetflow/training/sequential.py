@@ -1,4 +1,8 @@
-"""One network after another with autograd: any architecture, on any device."""
+"""One network after another with autograd: any architecture, on any device.
+
+The loss is cross-entropy; of a one-class model, whose records all have one class, it is the mean
+squared error of its reconstruction.
+"""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -41,12 +45,17 @@ class Learner:
         self.optimizer.load({n.removeprefix("optimizer."): t for n, t in tensors.items()})
 
     def step(self, inputs: Tensor, targets: Tensor, rows: Tensor) -> None:
-        """Make one optimizer step on the mean cross-entropy of the records at `rows`, (B,)."""
+        """Make one optimizer step on the mean loss of the records at `rows`, (B,)."""
         batch = inputs.index_select(0, rows)
         if batch.ndim == 4:
             batch = batch.contiguous(memory_format=torch.channels_last)
-        logits = self.network(batch)
-        nn.functional.cross_entropy(logits, targets.index_select(0, rows)).backward()
+        outputs = self.network(batch)
+        if self.recipe.model.family == "one-class":
+            # The score's scale is that of a sum over inputs; the step size should not know it.
+            loss = outputs.mean() * (-2 / batch[0].numel())
+        else:
+            loss = nn.functional.cross_entropy(outputs, targets.index_select(0, rows))
+        loss.backward()
         self.optimizer.step()
 
 

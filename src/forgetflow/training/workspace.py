@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from forgetflow.config import Settings
 from forgetflow.keys import bytes_digest, set_digest
 from forgetflow.partition.assignment import Assignment, read_assignment
+from forgetflow.partition.selection import Selection
 from forgetflow.project import Project
 from forgetflow.records.record_set import RecordSet, read_record_set
 from forgetflow.store import Receipt, Store
@@ -33,6 +34,8 @@ class Workspace:
         settings: `params.yaml`.
         records: the training set, N records.
         assignment: shard and slice of each.
+        selection: which records a constituent learns from at all; made from the settings, and
+            None where it is all of its shard.
         recipe: settings, seed, code and environment of a constituent.
         store: checkpoints.
     """
@@ -42,6 +45,15 @@ class Workspace:
     assignment: Assignment
     recipe: Recipe
     store: Store
+    selection: Selection | None = None
+
+    def __post_init__(self) -> None:
+        """Make the selection, unless the one that is given is of these records and settings."""
+        wanted, found = self.settings.partition.selection, self.selection
+        if wanted.mode == "none":
+            object.__setattr__(self, "selection", None)
+        elif found is None or found.records is not self.records or found.settings != wanted:
+            object.__setattr__(self, "selection", Selection(self.records, wanted))
 
     @classmethod
     def open(cls, project: Project) -> "Workspace":
@@ -54,13 +66,12 @@ class Workspace:
         records = read_record_set(project.train)
         records.check_digests()
         settings = project.settings
+        shape, classes = records.schema.input_shape, len(records.schema.class_names)
         return cls(
             settings,
             records,
             read_assignment(records, project.partition / "assignment.parquet"),
-            Recipe.from_settings(
-                settings, records.schema.input_shape, len(records.schema.class_names)
-            ),
+            Recipe.from_settings(settings, shape, classes, project.root),
             Store(project.store),
         )
 
@@ -81,10 +92,14 @@ class Workspace:
             self.records.digests[where],
         )
 
+    def learned(self, keep: Mask) -> Mask:
+        """Return which of the kept records constituents learn from, bool (N,)."""
+        return keep if self.selection is None else self.selection.of(keep)
+
     def slices(self, shard: int, keep: Mask, *, targets: bool = True) -> list[Samples]:
-        """Return the kept records of each slice of a shard, in canonical order."""
-        members = self.assignment.members(self.records, shard)
-        return [self.samples(where[keep[where]], targets=targets) for where in members]
+        """Return the kept and selected records of each slice of a shard, in canonical order."""
+        members, learned = self.assignment.members(self.records, shard), self.learned(keep)
+        return [self.samples(where[learned[where]], targets=targets) for where in members]
 
     def chain(self, shard: int, keep: Mask) -> Chain:
         """Return the chain of a constituent that learns only from the kept records."""
@@ -98,13 +113,13 @@ class Workspace:
             keep: records that are left, bool (N,).
             recipe_digest: root of the chain; default the recipe's.
         """
-        members = self.assignment.members(self.records, shard)
-        digests = [set_digest(self.records.digests[where[keep[where]]]) for where in members]
+        members, learned = self.assignment.members(self.records, shard), self.learned(keep)
+        digests = [set_digest(self.records.digests[where[learned[where]]]) for where in members]
         return chain_keys(recipe_digest or self.recipe.digest, shard, digests)
 
     def occupied(self, keep: Mask) -> list[int]:
-        """Return the shards that hold at least one kept record."""
-        return [int(shard) for shard in np.unique(self.assignment.shard[keep])]
+        """Return the shards that have something to learn from."""
+        return [int(shard) for shard in np.unique(self.assignment.shard[self.learned(keep)])]
 
     def constituent(self, shard: int, receipt: Receipt, keep: Mask) -> Constituent:
         """Describe a finished constituent state of this store."""
@@ -112,7 +127,7 @@ class Workspace:
             shard=shard,
             key=receipt.key,
             weights=bytes_digest(export_weights(self.store, receipt.key)),
-            records=int((self.assignment.shard[keep] == shard).sum()),
+            records=int((self.assignment.shard[self.learned(keep)] == shard).sum()),
             learned_from=receipt.learned_from,
         )
 
@@ -134,10 +149,10 @@ class Workspace:
             parent=parent.generation if parent else None,
             method=method,
             guarantee=guarantee,
-            aggregation=self.settings.partition.aggregation,
+            aggregation=self.settings.aggregation,
             class_names=self.records.schema.class_names,
             input_shape=self.records.schema.input_shape,
-            architecture=self.settings.model.model_dump(mode="json"),
+            architecture=self.settings.model.relevant(),
             records=int(keep.sum()),
             retain_digest=self.records.take(keep).digest,
             forgotten=int((~keep).sum()),

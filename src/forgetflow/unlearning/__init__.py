@@ -3,8 +3,10 @@
 A new method shows up in the command line, in DVC, in the report and in MLflow by itself.
 """
 
+from forgetflow.config import Settings
 from forgetflow.errors import InputError
 from forgetflow.unlearning.ascent import Ascent
+from forgetflow.unlearning.dare import Dare
 from forgetflow.unlearning.finetune import Finetune
 from forgetflow.unlearning.none import NoUnlearning
 from forgetflow.unlearning.protocol import UnlearningMethod
@@ -12,16 +14,27 @@ from forgetflow.unlearning.retrain import Retrain
 from forgetflow.unlearning.sisa import Sisa
 
 METHODS: dict[str, UnlearningMethod] = {
-    method.name: method for method in (Sisa(), Retrain(), NoUnlearning(), Finetune(), Ascent())
+    method.name: method
+    for method in (Sisa(), Dare(), Retrain(), NoUnlearning(), Finetune(), Ascent())
 }
 
 
-def method_named(name: str) -> UnlearningMethod:
+def method_named(name: str, settings: Settings | None = None) -> UnlearningMethod:
     """Return a registered method.
 
+    Args:
+        name: what it is called.
+        settings: of a project whose models the method must be able to treat.
+
     Raises:
-        InputError: there is none of that name.
+        InputError: there is none of that name, or it cannot treat the project's models.
     """
     if name not in METHODS:
         raise InputError(f"unknown unlearning method '{name}'; known: {', '.join(METHODS)}")
+    if settings and settings.model.family not in METHODS[name].families:
+        able = [m.name for m in METHODS.values() if settings.model.family in m.families]
+        raise InputError(
+            f"method '{name}' cannot treat models of architecture {settings.model.architecture}; "
+            f"those that can: {', '.join(able)}"
+        )
     return METHODS[name]

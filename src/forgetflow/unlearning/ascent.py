@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from forgetflow.store import Receipt
-from forgetflow.training.trainer import OnStep
+from forgetflow.training.work import OnStep
 from forgetflow.unlearning.further import affected_jobs, train_affected
-from forgetflow.unlearning.protocol import Access, Guarantee, Job, View
+from forgetflow.unlearning.protocol import Access, Family, Guarantee, Job, View
 
 
 class Ascent:
@@ -21,6 +21,7 @@ class Ascent:
     guarantee: ClassVar[Guarantee] = Guarantee.APPROXIMATE
     needs: ClassVar[frozenset[Access]] = frozenset({Access.FORGET, Access.LABELS})
     rebuilds: ClassVar[Literal["affected", "all"] | None] = None
+    families: ClassVar[frozenset[Family]] = frozenset({"network"})
 
     def jobs(self, view: View) -> list[Job]:
         """Change the affected constituents, carry the others over, drop emptied shards."""

@@ -11,7 +11,7 @@ from forgetflow.training.chain import Samples
 from forgetflow.training.ensemble import Constituent
 from forgetflow.training.further import Start, train_further
 from forgetflow.training.sequential import weights_of
-from forgetflow.training.trainer import OnStep, peak_memory
+from forgetflow.training.work import OnStep, peak_memory
 from forgetflow.unlearning.none import carried_over
 from forgetflow.unlearning.protocol import Job, View
 

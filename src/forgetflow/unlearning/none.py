@@ -3,8 +3,8 @@
 from typing import ClassVar, Literal
 
 from forgetflow.store import Receipt
-from forgetflow.training.trainer import OnStep
-from forgetflow.unlearning.protocol import Access, Guarantee, Job, View
+from forgetflow.training.work import OnStep
+from forgetflow.unlearning.protocol import ANY_FAMILY, Access, Family, Guarantee, Job, View
 
 
 class NoUnlearning:
@@ -14,6 +14,7 @@ class NoUnlearning:
     guarantee: ClassVar[Guarantee] = Guarantee.APPROXIMATE
     needs: ClassVar[frozenset[Access]] = frozenset()
     rebuilds: ClassVar[Literal["affected", "all"] | None] = None
+    families: ClassVar[frozenset[Family]] = ANY_FAMILY
 
     def jobs(self, view: View) -> list[Job]:
         """Carry every constituent of the parent over."""

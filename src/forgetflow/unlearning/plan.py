@@ -8,19 +8,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetflow.errors import InputError
+from forgetflow.errors import InputError, VerdictError
 from forgetflow.partition.expectation import Population, drawn, untouched
-from forgetflow.partition.forecast import restart_slices
 from forgetflow.project import Project
 from forgetflow.requests.batches import batch_manifest, forgotten_ids
 from forgetflow.requests.manifest import Manifest
 from forgetflow.requests.overview import pending_manifest
 from forgetflow.requests.times import moment
-from forgetflow.training.schedule import samples_in, slice_steps
+from forgetflow.training.ensemble import read_card
+from forgetflow.training.work import slice_samples
 from forgetflow.training.workspace import Mask, Workspace
 from forgetflow.unlearning import method_named
-from forgetflow.unlearning.protocol import UnlearningMethod
-from forgetflow.unlearning.runner import planned_restarts
+from forgetflow.unlearning.protocol import Foretells, UnlearningMethod, View, guarantee_of
+from forgetflow.unlearning.runner import changed_slices, planned_restarts
 
 
 @dataclass(frozen=True)
@@ -56,22 +56,28 @@ class Plan:
         method: unlearning method.
         guarantee: what the method promises.
         records: records to forget.
+        learned: those that a constituent learned from; the others were not selected.
+        reselected: records that stay and are selected, or no longer selected, because of those
+            that leave.
         requests: requests answered.
         shards: affected shard -> first slice that loses a record.
         total_shards: S.
-        retrain_samples: samples the method trains; None for methods that are no rebuild.
+        retrain_samples: samples the method trains; None where that cannot be foretold.
         full_samples: samples of a full retraining.
-        estimated_seconds: training time at the speed the original was trained with.
+        estimated_seconds: training time at the speed the original was trained with, or
+            measured on a copy in memory where a method changes a model without training it.
         full_seconds: the same for full retraining.
         objects_to_erase: stored states that learned from a record of the batch.
         due_at: most urgent due date.
         days_left: whole days until then.
         waiting: what it would save to wait for as many subjects more; None for methods that are
-            no rebuild, and when nobody is left. A sealed batch shows what it would have been.
+            no rebuild, models fitted in closed form or on selected records, and when nobody is
+            left. A sealed batch shows what it would have been.
         start_by: latest moment to start that leaves time, before the due date, for one full
             retraining at the measured pace, which no rebuild exceeds however many more requests
             come in; without a pace, the due date. Evaluation and erasure come on top.
         wait_days: whole days until then that one may wait, 0 when there is none.
+        note: why the work cannot be foretold; else empty.
     """
 
     batch: str
@@ -79,6 +85,8 @@ class Plan:
     method: str
     guarantee: str
     records: int
+    learned: int
+    reselected: int
     requests: int
     shards: Mapping[int, int]
     total_shards: int
@@ -92,6 +100,7 @@ class Plan:
     waiting: Waiting | None
     start_by: datetime
     wait_days: int
+    note: str
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready mapping."""
@@ -111,33 +120,39 @@ def plan_deletion(
     Raises:
         InputError: no such batch, or nothing is waiting to be sealed.
     """
-    manifest, before, sealed = _target(project, batch, method)
+    manifest, forgotten, sealed = _target(project, batch, method)
     space = Workspace.open(project)
-    chosen = method_named(method or manifest.method)
+    chosen = method_named(method or manifest.method, space.settings)
     forget = space.records.mask(manifest.record_ids)
-    gone = space.records.mask(before)
+    gone = space.records.mask(forgotten)
     retain, kept_before = ~(forget | gone), ~gone
     passes = _passes(space, retain)
     rebuilt = planned_restarts(space, chosen, retain, forget)
     again = None if rebuilt is None else _from(rebuilt, passes)
-    retrain = None if again is None else int(again.sum())
     full = int(passes.sum())
     pace = _seconds_per_sample(space, kept_before)
     full_seconds = None if pace is None else full * pace
+    if again is None:
+        retrain, estimate, note = _foretold(project, chosen, manifest, space, retain, forget)
+    else:
+        retrain, note = int(again.sum()), ""
+        estimate = None if pace is None else retrain * pace
     now = moment(clock)
     start_by = _before(manifest.due_at, full_seconds)
     return Plan(
         batch=manifest.batch,
         sealed=sealed,
         method=chosen.name,
-        guarantee=chosen.guarantee.value,
+        guarantee=guarantee_of(chosen, space.settings).value,
         records=int(forget.sum()),
+        learned=int((forget & (before := space.learned(kept_before))).sum()),
+        reselected=int((retain & (before ^ space.learned(retain))).sum()),
         requests=len(manifest.requests),
-        shards=restart_slices(space.assignment, forget),
+        shards=changed_slices(space, retain, forget),
         total_shards=space.assignment.shards,
         retrain_samples=retrain,
         full_samples=full,
-        estimated_seconds=None if pace is None or retrain is None else retrain * pace,
+        estimated_seconds=estimate,
         full_seconds=full_seconds,
         objects_to_erase=len(space.store.learned_from(space.records.digests[forget])),
         due_at=manifest.due_at,
@@ -145,7 +160,28 @@ def plan_deletion(
         waiting=None if again is None else _waiting(space, chosen, retain, forget, again, pace),
         start_by=start_by,
         wait_days=max(0, (start_by - now).days),
+        note=note,
     )
+
+
+def _foretold(
+    project: Project,
+    method: UnlearningMethod,
+    manifest: Manifest,
+    space: Workspace,
+    retain: Mask,
+    forget: Mask,
+) -> tuple[int | None, float | None, str]:
+    """Return samples and seconds of a method that rebuilds nothing, or why nobody knows."""
+    if not isinstance(method, Foretells):
+        return None, None, f"{method.name} rebuilds nothing, so no count of records foretells it"
+    try:
+        parent = read_card(project.model(manifest.parent))
+        view = View(manifest.batch, parent, method.needs, space, retain, forget)
+        works = [method.foretell(view, job) for job in method.jobs(view)]
+    except (InputError, VerdictError) as error:  # no parent yet, or not one that can be changed
+        return None, None, str(error)
+    return sum(work.samples for work in works), sum(work.seconds for work in works), ""
 
 
 def _target(
@@ -163,14 +199,8 @@ def _target(
 
 def _passes(space: Workspace, keep: Mask) -> NDArray[np.int64]:
     """Return the samples that training each state from the one before it takes, (S, R)."""
-    train = space.recipe.train
-    sizes = space.assignment.take(keep).sizes()
-    found = np.zeros_like(sizes)
-    for shard, own in enumerate(sizes.tolist()):
-        steps = slice_steps(own, train.epochs, train.batch_size)
-        for number, seen in enumerate(np.cumsum(own).tolist()):
-            found[shard, number] = samples_in(seen, train.batch_size, steps[number])
-    return found
+    sizes = space.assignment.take(space.learned(keep)).sizes()
+    return np.array([slice_samples(space.recipe, own) for own in sizes.tolist()], np.int64)
 
 
 def _from(restarts: Mapping[int, int], passes: NDArray[np.int64]) -> NDArray[np.int64]:
@@ -195,6 +225,8 @@ def _waiting(
     it, and one that it leaves alone costs a joint batch what it costs today. So waiting saves
     today's samples of every state, times the chance that the later batch undoes them.
     """
+    if space.recipe.engine == "closed form" or space.selection is not None:
+        return None  # the expectations are of gradient steps over whole shards
     ids = np.array(space.records.subject_ids, str)
     people = Population.of(space.assignment.take(retain), ids[retain].tolist())
     asking = min(len(np.unique(ids[forget])), len(people))

@@ -15,11 +15,14 @@ from forgetflow.keys import code_digest, digest_of
 from forgetflow.memory_store import MemoryStore
 from forgetflow.requests.batches import ORIGINAL
 from forgetflow.store import Store
+from forgetflow.training.abilities import voices
 from forgetflow.training.chain import Chain, Recipe, Samples
+from forgetflow.training.closed_form import largest_state
 from forgetflow.training.ensemble import Constituent, ModelCard
 from forgetflow.training.pool import Pool, learned_from_of, member_key, put_member, read_member
 from forgetflow.training.sequential import untrained
-from forgetflow.training.trainer import PARTS, train_chains
+from forgetflow.training.trainer import train_chains
+from forgetflow.training.work import PARTS
 from forgetflow.training.workspace import Mask, Workspace
 from forgetflow.unlearning.protocol import Job, RunsMany, UnlearningMethod, View
 
@@ -106,7 +109,8 @@ class Plan:
     def pool(self) -> Pool:
         """Return the finished pool."""
         space = self.space
-        return Pool(space.recipe, self.store, self.keys, space.settings.partition.aggregation)
+        spoken = voices(space.settings, space.assignment.shards)
+        return Pool(space.recipe, self.store, self.keys, space.settings.aggregation, spoken)
 
     def missing(self) -> list[int]:
         """Return the members that are not in the store."""
@@ -215,6 +219,11 @@ class Plan:
             raise RuntimeError("a pool that is built has records to build from")
         return self.keep
 
+    @property
+    def _before(self) -> Mask:
+        """Records that members learn from, or learned from before the last step."""
+        return self.step.retain | self.step.forget if self.step else self._keep
+
     @cached_property
     def _occupied(self) -> list[int]:
         return self.space.occupied(self._keep)
@@ -250,8 +259,11 @@ class Plan:
     def _group_size(self) -> int:
         """Return how many members fit into `GROUP_BYTES`: states, and records where copied."""
         shards = len(self.constituents[0]) if self.constituents else 1
-        network = untrained(self.space.recipe, 0, 0)
-        state = sum(p.nbytes for p in network.parameters()) * 3
+        recipe, keep = self.space.recipe, self._before
+        if recipe.engine == "closed form":
+            state = largest_state(recipe, -(-int(keep.sum()) // shards))
+        else:
+            state = sum(p.nbytes for p in untrained(recipe, 0, 0).parameters()) * 3
         data = 0
         if self.step:  # a method gets copies of the records of the shards it changes
             affected = np.isin(self.space.assignment.shard, self.space.occupied(self.step.forget))

@@ -24,7 +24,7 @@ from forgetflow.keys import set_digest
 from forgetflow.store import Receipt, Store
 from forgetflow.training.chain import Chain, Recipe, Samples
 from forgetflow.training.ensemble import ModelCard
-from forgetflow.training.trainer import OnStep
+from forgetflow.training.work import OnStep
 from forgetflow.training.workspace import Mask, Workspace
 
 
@@ -45,6 +45,12 @@ class Access(StrEnum):
     TRAINING_LOG = "training log"
     CLASS_ID = "class id"
     ATTRIBUTIONS = "attributions"
+
+
+Family = Literal["network", "forest", "one-class"]
+"""Kinds of constituents (`ModelSettings.family`)."""
+
+ANY_FAMILY: frozenset[Family] = frozenset({"network", "forest", "one-class"})
 
 
 @dataclass(frozen=True)
@@ -72,18 +78,30 @@ class UnlearningMethod(Protocol):
         needs: the data it touches.
         rebuilds: which shards it trains again from saved or initial states, so that its cost can
             be foretold: the `affected` ones, `all`, or None for methods that rebuild nothing.
+        families: the kinds of constituents it can treat.
     """
 
     name: ClassVar[str]
     guarantee: ClassVar[Guarantee]
     needs: ClassVar[frozenset[Access]]
     rebuilds: ClassVar[Literal["affected", "all"] | None]
+    families: ClassVar[frozenset[Family]]
 
     def jobs(self, view: "View") -> list[Job]:
         """Return the constituents of the new model, without computing anything."""
 
     def run(self, view: "View", job: Job, on_step: OnStep | None = None) -> Receipt:
         """Make one constituent, or find it in the store, and return its receipt."""
+
+
+def guarantee_of(method: UnlearningMethod, settings: Settings) -> Guarantee:
+    """Return what a method promises in this project.
+
+    A frozen selection was chosen with the help of records that are gone by now: whoever learns
+    from it promises nothing exact.
+    """
+    frozen = settings.partition.selection.frozen
+    return Guarantee.APPROXIMATE if frozen else method.guarantee
 
 
 @runtime_checkable
@@ -97,6 +115,27 @@ class RunsMany(Protocol):
         self, work: Sequence[tuple["View", Job]], on_step: OnStep | None = None
     ) -> list[Receipt]:
         """Make constituents, or find them in their stores, and return their receipts."""
+
+
+@dataclass(frozen=True)
+class Effort:
+    """What making one constituent takes.
+
+    Attributes:
+        samples: records passed through training, in the unit of the recipe's engine.
+        seconds: wall seconds.
+    """
+
+    samples: int
+    seconds: float
+
+
+@runtime_checkable
+class Foretells(Protocol):
+    """Optional: a method that rebuilds nothing and can yet say what a job will take."""
+
+    def foretell(self, view: "View", job: Job) -> Effort:
+        """Return what `run` would take, writing nothing; computes as much as it needs to."""
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,9 @@ from typing import ClassVar, Literal
 
 from forgetflow.keys import digest_of
 from forgetflow.store import Receipt
-from forgetflow.training.trainer import OnStep, train_chains
-from forgetflow.unlearning.protocol import Access, Guarantee, Job, View
+from forgetflow.training.trainer import train_chains
+from forgetflow.training.work import OnStep
+from forgetflow.unlearning.protocol import ANY_FAMILY, Access, Family, Guarantee, Job, View
 
 
 class Retrain:
@@ -22,6 +23,7 @@ class Retrain:
     guarantee: ClassVar[Guarantee] = Guarantee.EXACT
     needs: ClassVar[frozenset[Access]] = frozenset({Access.RETAIN, Access.LABELS})
     rebuilds: ClassVar[Literal["affected", "all"] | None] = "all"
+    families: ClassVar[frozenset[Family]] = ANY_FAMILY
 
     def jobs(self, view: View) -> list[Job]:
         """One job per shard that still holds records; all of its states count as cost."""

@@ -27,7 +27,7 @@ from forgetflow.training.ensemble import (
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Mask, Workspace
 from forgetflow.unlearning.cost import Cost, cost_of
-from forgetflow.unlearning.protocol import Job, UnlearningMethod, View
+from forgetflow.unlearning.protocol import Job, UnlearningMethod, View, guarantee_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,7 +86,7 @@ class Deletion:
             self.retain,
             parent=self.parent,
             method=method.name,
-            guarantee=method.guarantee.value,
+            guarantee=guarantee_of(method, self.workspace.settings).value,
             manifest=self.manifest.digest,
         )
         # Counted from the manifests: after erasure the training set knows nothing of them.
@@ -134,9 +134,19 @@ def planned_restarts(
         return dict.fromkeys(space.occupied(retain), 0)
     if method.rebuilds == "affected":
         occupied = set(space.occupied(retain))
-        found = restart_slices(space.assignment, forget)
+        found = changed_slices(space, retain, forget)
         return {shard: first for shard, first in found.items() if shard in occupied}
     return None
+
+
+def changed_slices(space: Workspace, retain: Mask, forget: Mask) -> dict[int, int]:
+    """Return shard -> first slice that a deletion changes, emptied shards included.
+
+    Slices change by records that leave and, where the choice is made again, by those that are
+    selected in their place.
+    """
+    changed = space.learned(retain | forget) ^ space.learned(retain)
+    return restart_slices(space.assignment, changed)
 
 
 def check_integrity(view: View, method: UnlearningMethod, card: ModelCard) -> None:

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from forgetflow.store import Receipt
-from forgetflow.training.trainer import OnStep, train_chains
-from forgetflow.unlearning.protocol import Access, Guarantee, Job, View
+from forgetflow.training.trainer import train_chains
+from forgetflow.training.work import OnStep
+from forgetflow.unlearning.protocol import ANY_FAMILY, Access, Family, Guarantee, Job, View
 
 
 class Sisa:
@@ -19,6 +20,7 @@ class Sisa:
     guarantee: ClassVar[Guarantee] = Guarantee.EXACT
     needs: ClassVar[frozenset[Access]] = frozenset({Access.RETAIN, Access.LABELS})
     rebuilds: ClassVar[Literal["affected", "all"] | None] = "affected"
+    families: ClassVar[frozenset[Family]] = ANY_FAMILY
 
     def jobs(self, view: View) -> list[Job]:
         """One job per shard that still holds records; `fresh` counts from the restart slice."""

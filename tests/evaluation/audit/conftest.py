@@ -1,7 +1,7 @@
 """Hand-made pools: a record's only feature is its row in each member's table."""
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -14,6 +14,7 @@ from forgetflow.config import AuditSettings
 from forgetflow.evaluation.audit.context import FLOOR, ORACLE, AuditContext
 from forgetflow.records.record_set import RecordSet, build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
+from forgetflow.training.abilities import Ability
 
 
 class TableNetwork(nn.Module):
@@ -32,6 +33,8 @@ class TablePool:
     """Member m returns row i of tables[m] for a record whose feature is i; tables (M, N, C)."""
 
     tables: NDArray[np.float64]
+    voices: int | None = None
+    lacks: Mapping[Ability, str] = field(default_factory=dict)
 
     @property
     def members(self) -> int:
@@ -67,6 +70,7 @@ def make_context() -> Callable[..., AuditContext]:
 
     Rows of a table are the retain records, then the forget records, then the test records; the
     labels of the three sets are given in that order. `oracle` and `second_oracle` are needed.
+    `voices` and `lacks` are those of every pool.
     """
 
     def make(
@@ -76,6 +80,8 @@ def make_context() -> Callable[..., AuditContext]:
         *,
         settings: dict[str, Any] | None = None,
         untrained: NDArray[np.float64] | None = None,
+        voices: int | None = None,
+        lacks: Mapping[Ability, str] | None = None,
         **tables: NDArray[np.float64],
     ) -> AuditContext:
         first = next(iter(tables.values()))
@@ -84,7 +90,10 @@ def make_context() -> Callable[..., AuditContext]:
         for name, labels in (("retain", retain), ("forget", forget), ("test", test)):
             sets[name] = records(labels, start, classes)
             start += len(np.asarray(labels))
-        pools = {name.replace("second_oracle", FLOOR): TablePool(t) for name, t in tables.items()}
+        pools = {
+            name.replace("second_oracle", FLOOR): TablePool(table, voices, lacks or {})
+            for name, table in tables.items()
+        }
         ordered = {ORACLE: pools.pop(ORACLE), FLOOR: pools.pop(FLOOR), **pools}
         uniform = np.full((1, *first.shape[1:]), 1 / classes)
         return AuditContext(

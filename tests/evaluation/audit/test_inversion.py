@@ -1,6 +1,7 @@
 """Inversion of linear models, whose inputs must end in a known corner of the allowed box."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ from forgetflow.evaluation.audit.inversion import (
 from forgetflow.evaluation.audit.protocol import Figure
 from forgetflow.records.record_set import RecordSet, build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
+from forgetflow.training.abilities import Ability
 
 BOX = np.array([[-1.0, -20.0, 3.0], [2.0, 60.0, 3.0]])
 """Smallest and largest value of three features of very different scale; the last is constant."""
@@ -29,6 +31,8 @@ class LinearPool:
     """Two classes; logits of member m are 0 and weights[m] @ input."""
 
     weights: list[tuple[float, float, float]]
+    voices: int | None = None
+    lacks: Mapping[Ability, str] = field(default_factory=dict)
 
     @property
     def members(self) -> int:

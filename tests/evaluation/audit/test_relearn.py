@@ -1,10 +1,10 @@
 """Relearn times of models whose time is known beforehand."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import deepcopy
 from dataclasses import replace
 from itertools import chain
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -17,6 +17,7 @@ from torch import nn
 from forgetflow.evaluation.audit.context import FLOOR, AuditContext
 from forgetflow.evaluation.audit.protocol import Figure
 from forgetflow.evaluation.audit.relearn import Relearn, median, relearn_steps
+from forgetflow.training.abilities import Ability
 
 RATE = 0.01
 SETTINGS = {"learning_rate": RATE, "batch_size": 64, "max_steps": 40, "members": 3}
@@ -117,6 +118,9 @@ class Noted(nn.Module):
 
 class NotedPool:
     """One network, always wrong at first; copies share their notes."""
+
+    voices: int | None = None
+    lacks: ClassVar[Mapping[Ability, str]] = {}
 
     def __init__(self) -> None:
         self.members, self.notes = 2, list[tuple[bool, list[int], float]]()

@@ -21,6 +21,7 @@ from forgetflow.evaluation.audit import AUDITS
 from forgetflow.evaluation.audit.context import FLOOR, ORACLE, AuditContext
 from forgetflow.evaluation.audit.controls import Control, check_controls
 from forgetflow.evaluation.audit.protocol import Figure
+from forgetflow.evaluation.audit.remarks import remarks
 from forgetflow.evaluation.files import csv_bytes, json_bytes
 from forgetflow.evaluation.protocol import Row
 
@@ -42,6 +43,7 @@ class Audit:
             the retain set, `bytes`, its samples as a share of an oracle's (`of_retrain`), and
             what it presupposes: `prepared_samples`, `prepared_bytes`, `tuning_seconds`.
         facts: settings and environment that a reader needs to compare audits.
+        notes: sentences on what a reader must know of the figures, and what was left out.
     """
 
     batch: str
@@ -52,6 +54,7 @@ class Audit:
     tables: Mapping[str, Sequence[Row]]
     costs: Mapping[str, Mapping[str, float]]
     facts: Mapping[str, Any]
+    notes: Sequence[str] = ()
 
     def figure(self, measure: str, contender: str, name: str, statistic: str) -> Figure | None:
         """Return one figure, or None if it was not measured."""
@@ -82,6 +85,7 @@ class Audit:
             "members": dict(self.members),
             "records": dict(self.records),
             "facts": dict(self.facts),
+            "notes": list(self.notes),
             "controls": [control.to_json() for control in self.controls],
             "costs": {name: dict(cost) for name, cost in self.costs.items()},
             "figures": [figure.to_json() for figure in self.figures],
@@ -106,6 +110,7 @@ def audit(
     costs: Mapping[str, Mapping[str, float]],
     facts: Mapping[str, Any],
     absent: Mapping[str, str],
+    notes: Sequence[str] = (),
 ) -> Audit:
     """Run all registered measures.
 
@@ -115,6 +120,7 @@ def audit(
         costs: contender -> mean cost of a member (`seconds`, `samples`, `steps`, `bytes`).
         facts: what a reader needs to compare audits.
         absent: control that could not be made -> why; all but ascent then misbehave.
+        notes: sentences on what was left out of the audit.
     """
     figures: list[Figure] = []
     tables: dict[str, Sequence[Row]] = {}
@@ -138,6 +144,7 @@ def audit(
         tables,
         _relative(costs, len(context.sets["retain"])),
         facts,
+        [*notes, *remarks(context)],
     )
 
 

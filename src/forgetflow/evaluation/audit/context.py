@@ -25,6 +25,7 @@ from torch import nn
 
 from forgetflow.config import AuditSettings
 from forgetflow.records.record_set import RecordSet
+from forgetflow.training.abilities import Ability
 
 ORACLE = "oracle"
 FLOOR = "second oracle"
@@ -48,11 +49,19 @@ class Contender(Protocol):
     def probabilities(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """Return class probabilities, float64 (M, N, C), for inputs (N, *input_shape)."""
 
+    @property
+    def voices(self) -> int | None:
+        """Number of voices that probabilities are shares of; None where they are no shares."""
+
+    @property
+    def lacks(self) -> Mapping[Ability, str]:
+        """What its models lack, and why."""
+
     def network(self, member: int) -> nn.Module:
         """Return a fresh copy of one model, in evaluation mode, on the CPU or GPU it computes on.
 
-        It maps inputs (B, *input_shape) to log-probabilities (B, C), is differentiable, and
-        changing it changes nothing else.
+        It maps inputs (B, *input_shape) to log-probabilities (B, C), is differentiable as far as
+        it does not lack `gradients` or `parameters`, and changing it changes nothing else.
         """
 
 
@@ -100,6 +109,16 @@ class AuditContext:
         """Number of models of a contender."""
         return self.contenders[contender].members
 
+    def lacks(self, ability: Ability) -> str:
+        """Return why contenders do not have what a measure needs; empty if all have it."""
+        found = (one.lacks.get(ability, "") for one in self.contenders.values())
+        return next((reason for reason in found if reason), "")
+
+    @property
+    def voices(self) -> int | None:
+        """Least number of voices that a contender's probabilities are shares of, or None."""
+        return min((one.voices for one in self.contenders.values() if one.voices), default=None)
+
     def labels(self, name: str) -> NDArray[np.int64]:
         """Return the class of every record of a set, (N,)."""
         return self.sets[name].labels
@@ -114,14 +133,23 @@ class AuditContext:
             self._cache.update({(pool, one): part for one, part in zip(SETS, parts, strict=True)})
         return self._cache[pool, name]
 
+    def smoothed(self, contender: str, name: str) -> NDArray[np.float64]:
+        """Return `probabilities` of which logarithms can be taken, float64 (M, N, C).
+
+        Those of networks as they are. Shares of V voices are often exactly 0 or 1, which one
+        voice more could have changed: they get one that is spread evenly over the C classes.
+        """
+        return smooth(self.probabilities(contender, name), self.voices)
+
     def margins(self, contender: str, name: str) -> NDArray[np.float64]:
         """Return ln p_y - ln sum_{j != y} p_j of every record, (M, N), clipped to +-100.
 
-        Equal to the logit margin z_y - logsumexp_{j != y} z_j of a single network.
+        Equal to the logit margin z_y - logsumexp_{j != y} z_j of a single network; of shares,
+        those of `smoothed`.
         """
         place = (self.contenders[contender], name)
         if place not in self._margins:
-            probabilities = self.probabilities(contender, name)
+            probabilities = self.smoothed(contender, name)
             self._margins[place] = margins(probabilities, self.labels(name))
         return self._margins[place]
 
@@ -134,11 +162,21 @@ class AuditContext:
         return self.predictions(contender, name) == self.labels(name)
 
     def losses(self, contender: str, name: str) -> NDArray[np.float64]:
-        """Return the cross-entropy of each record in nats, (M, N), at most `MAX_MARGIN`."""
-        probabilities = self.probabilities(contender, name)
+        """Return the cross-entropy of each record in nats, (M, N), at most `MAX_MARGIN`.
+
+        Of shares, that of `smoothed`.
+        """
+        probabilities = self.smoothed(contender, name)
         own = probabilities[:, np.arange(probabilities.shape[1]), self.labels(name)]
         with np.errstate(divide="ignore"):
             return np.clip(-np.log(own), 0.0, MAX_MARGIN)
+
+
+def smooth(probabilities: NDArray[np.float64], voices: int | None) -> NDArray[np.float64]:
+    """Return (V p + 1/C) / (V + 1) for shares p, (..., C), of V voices; p itself without voices."""
+    if voices is None:
+        return probabilities
+    return (voices * probabilities + 1 / probabilities.shape[-1]) / (voices + 1)
 
 
 def margins(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:

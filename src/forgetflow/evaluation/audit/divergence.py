@@ -66,8 +66,9 @@ class Divergence:
                         for statistic in STATISTICS
                     ]
                     continue
-                own, oracle = (context.probabilities(who, name) for who in (contender, ORACLE))
                 for statistic, compare in STATISTICS.items():
+                    of = context.smoothed if statistic in LOGARITHMS else context.probabilities
+                    own, oracle = of(contender, name), of(ORACLE, name)
                     interval = mean_interval(paired(compare, own, oracle))
                     found.append(Figure(self.name, contender, name, statistic, *interval))
         return found
@@ -75,6 +76,10 @@ class Divergence:
     def tables(self, context: AuditContext) -> Mapping[str, list[Row]]:  # noqa: ARG002
         """No table: the figures say it all."""
         return {}
+
+
+LOGARITHMS = ("kl_to_oracle", "kl_from_oracle")
+"""Statistics that a probability of 0 makes infinite: shares of voices are smoothed for them."""
 
 
 def paired(

@@ -20,6 +20,7 @@ Shapes: B = classes x starts inputs at a time, C classes.
 """
 
 from collections.abc import Mapping
+from itertools import chain
 from typing import ClassVar
 
 import numpy as np
@@ -52,8 +53,10 @@ class Inversion:
 
     def figures(self, context: AuditContext) -> list[Figure]:
         """Return both confidences on the forget set, 0 to 1, oracle included."""
+        missing = context.lacks("gradients")
         if ORIGINAL not in context.contenders:
             missing = "no original model: it is the judge"
+        if missing:
             return [
                 Figure(self.name, contender, "forget", statistic, None, reason=missing)
                 for contender in context.contenders
@@ -106,7 +109,7 @@ def invert(context: AuditContext, network: nn.Module, member: int) -> tuple[Tens
         member: number that chooses the starts.
     """
     settings = context.settings.inversion
-    device = next(network.parameters()).device
+    device = next(chain(network.parameters(), network.buffers())).device
     network.requires_grad_(False)
     test = torch.from_numpy(context.sets["test"].inputs).to(device)
     mean, deviation = test.mean(dim=0), test.std(dim=0, correction=0)

@@ -43,6 +43,10 @@ MIN_DEVIATION = 0.01
 """Least standard deviation of a normal law fitted to margins, in nats: where all members agree,
 differences below it are rounding."""
 
+CONSTANT_SHARE = 0.05
+"""Share of records whose margin is the same under all oracles up to which a 95th percentile is not
+decided by them."""
+
 
 class Klom:
     """KLoM and its companions, per set."""
@@ -182,6 +186,19 @@ def _divergence(p_counts: NDArray[np.intp], q_counts: NDArray[np.intp]) -> NDArr
     return (p * np.log(ratio)).sum(axis=1)
 
 
+def _no_law(oracle: Margins, fewest: int) -> str:
+    """Return why margins have no normal laws that compare; empty if they have."""
+    if fewest < 2:
+        return "a variance needs two members a side"
+    constant = float((oracle.std(axis=0) < MIN_DEVIATION).mean())
+    if constant <= CONSTANT_SHARE:
+        return ""
+    return (
+        f"the oracle's models give {constant:.0%} of the records the same margin: no normal law "
+        "describes it, and a percentile over records would only say whether others differ at all"
+    )
+
+
 def _figure(of: tuple[str, str, str], compare: Compare, own: Margins, oracle: Margins) -> Figure:
     """Return the figure of (contender, set, statistic)."""
     statistic = of[-1]
@@ -189,8 +206,10 @@ def _figure(of: tuple[str, str, str], compare: Compare, own: Margins, oracle: Ma
     if records < SMALLEST_GROUP:
         reason = f"withheld: the set has fewer than {SMALLEST_GROUP} records"
         return Figure(Klom.name, *of, None, reason=reason)
-    if fewest < 2 and statistic == "gaussian_p95":
-        return Figure(Klom.name, *of, None, reason="a variance needs two members a side")
+    if statistic == "gaussian_p95":
+        reason = _no_law(oracle, fewest)
+        if reason:
+            return Figure(Klom.name, *of, None, reason=reason)
     reasons = []
     if fewest < MEMBERS_NEEDED and statistic in ("p95", "mean", "easydub_p95"):
         reasons.append(

@@ -44,7 +44,8 @@ TERMS = {
     "KLoM": "KL divergence of margins: how far the margins of one record under many models are "
     "from those under the oracles, in nats, 0 to 11.5; shown is the 95th percentile over records. "
     "It needs some 80 models a side. With fewer, the Gaussian KL (of normal laws fitted to both "
-    "sides) stands in its place.",
+    "sides) stands in its place, or, where retrained models all agree and there is no law to fit, "
+    "the Kolmogorov-Smirnov distance, 0 to 1.",
     "U-LiRA": "An attacker who knows the record and the procedure is shown a model and says "
     "whether it was unlearned or retrained. 0.5 is guessing.",
     "JS": "Jensen-Shannon divergence of the predicted probabilities from an oracle's, in bits, "
@@ -148,7 +149,12 @@ def _verdicts(view: View) -> str:
             f'<li><span class="badge {kind}">{escape(control.outcome)}</span>'
             f"<span>{escape(control.contender)}: {escape(control.sentence)}.</span></li>"
         )
-    return f'<div class="card"><ul class="checks verdicts">{"".join(items)}</ul></div>'
+    said = "".join(f"<li>{escape(note)}.</li>" for note in view.audit.notes)
+    notes = f'<p class="hint">To know before reading:</p><ul class="remarks">{said}</ul>'
+    return (
+        f'<div class="card"><ul class="checks verdicts">{"".join(items)}</ul>'
+        f"{notes if said else ''}</div>"
+    )
 
 
 def _verdict(view: View, method: str) -> tuple[str, str, str]:

@@ -120,7 +120,7 @@ def accuracy_figures(view: View) -> list[str]:
 
 
 def _accuracy_panel(view: View, name: str, axis: tuple[float, float]) -> str:
-    left, length, line, top = 112, 144, 30, 52
+    left, length, line, top = 112, 126, 30, 52
     place = Place("performance", name, "accuracy")
     bottom = top + line * len(view.contenders) - 8
 
@@ -170,7 +170,7 @@ def _accuracy_panel(view: View, name: str, axis: tuple[float, float]) -> str:
             f'<tspan class="bold">{percent(figure.value)}</tspan>'
             f'<tspan class="soft small">{beside}</tspan></text>'
         )
-    return _svg(352, bottom + 8, f"Accuracy on {set_title(name).lower()}", parts)
+    return _svg(356, bottom + 8, f"Accuracy on {set_title(name).lower()}", parts)
 
 
 def cost_figures(view: View) -> list[str]:

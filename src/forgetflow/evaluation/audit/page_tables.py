@@ -5,7 +5,6 @@ from html import escape
 from typing import NamedTuple
 
 from forgetflow.evaluation.audit.context import FLOOR, ORACLE
-from forgetflow.evaluation.audit.klom import MEMBERS_NEEDED
 from forgetflow.evaluation.audit.page_columns import (
     POINTS,
     RANGES,
@@ -31,6 +30,14 @@ STEPS_PLACE = Place("relearn", "forget", "steps")
 INDEX_PLACE = Place("relearn", "forget", "anamnesis_index")
 
 
+MARGINS = {
+    "p95": ("KLoM, p95 (nats)", "KLoM"),
+    "gaussian_p95": ("Gaussian KL, p95 (nats)", "Gaussian KL"),
+    "ks_p95": ("Kolmogorov-Smirnov, p95", "Kolmogorov-Smirnov distance"),
+}
+"""Statistic of margins -> its column, and how a sentence calls it."""
+
+
 class Glance(NamedTuple):
     """How one of the main figures is called: above its column, and in a sentence."""
 
@@ -40,17 +47,14 @@ class Glance(NamedTuple):
 
 def glance_places(view: View) -> dict[Place, Glance]:
     """Return the figures that are shown at a glance."""
-    steady = view.members[0] >= MEMBERS_NEEDED
-    margins = "KLoM" if steady else "Gaussian KL"
+    title, words = MARGINS[view.margins.statistic]
     return {
         Place("performance", "test", "accuracy"): Glance("Test accuracy", "test accuracy"),
         Place("performance", "forget", "accuracy"): Glance(
             "Accuracy on forgotten records", "accuracy on forgotten records"
         ),
         Place("ulira", "forget", "accuracy"): Glance("U-LiRA accuracy", "U-LiRA"),
-        Place("klom", "forget", "p95" if steady else "gaussian_p95"): Glance(
-            f"Margins: {margins}, p95 (nats)", f"{margins} of margins"
-        ),
+        view.margins: Glance(f"Margins: {title}", f"{words} of margins"),
         Place("divergence", "forget", "js"): Glance("Predictions: JS (bits)", "JS of predictions"),
         INDEX_PLACE: Glance("Relearning: anamnesis index", "anamnesis index"),
     }

@@ -62,14 +62,27 @@ class View:
     def distance(self) -> Place:
         """The distance to the oracles on forgotten records that stands for all others.
 
-        KLoM; with too few members its Gaussian counterpart, and where that cannot be had the
-        Jensen-Shannon divergence.
+        That of margins, and where they have no normal laws the Jensen-Shannon divergence.
+        """
+        if self.margins.statistic == "ks_p95":
+            return Place("divergence", "forget", "js")
+        return self.margins
+
+    @cached_property
+    def margins(self) -> Place:
+        """The distance of margins that stands for the others.
+
+        KLoM; with too few members its Gaussian counterpart, and where margins have no normal laws
+        the Kolmogorov-Smirnov distance, which reaches 1 as soon as two sides do not meet.
         """
         if self.members[0] >= MEMBERS_NEEDED:
             return Place("klom", "forget", "p95")
-        gaussian = Place("klom", "forget", "gaussian_p95")
-        known = any((f := self.figure(c, gaussian)) and f.value is not None for c in self.methods)
-        return gaussian if known else Place("divergence", "forget", "js")
+        gaussian, ks = (Place("klom", "forget", s) for s in ("gaussian_p95", "ks_p95"))
+        without = [place for place in (gaussian, ks) if not self._known(place)]
+        return ks if without == [gaussian] else gaussian
+
+    def _known(self, place: Place) -> bool:
+        return any(self.value(name, place) is not None for name in self.methods)
 
     def role(self, contender: str) -> str:
         """Return what a contender is in this audit, in a few words."""

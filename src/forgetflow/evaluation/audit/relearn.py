@@ -62,7 +62,8 @@ class Relearn:
         """Return `steps` (oracle too) and `anamnesis_index` on the forget set."""
         runs, limit = self._all(context), context.settings.relearn.max_steps
         if not runs:
-            missing = "no original models: they set the accuracy to relearn"
+            missing = context.lacks("parameters")
+            missing = missing or "no original models: they set the accuracy to relearn"
             place = "forget", "anamnesis_index", None
             return [Figure(self.name, one, *place, reason=missing) for one in context.names]
         oracle = runs[ORACLE]
@@ -84,12 +85,13 @@ class Relearn:
             for name, runs in self._all(context).items()
             for member, steps in enumerate(runs)
         ]
-        return {TABLE: rows, SETTINGS_TABLE: [settings_record(context)]}
+        return {TABLE: rows, SETTINGS_TABLE: [settings_record(context)] if rows else []}
 
     def _all(self, context: AuditContext) -> dict[str, Steps]:
-        """Return the steps of every contender; nothing without original models."""
+        """Return the steps of every contender; none without parameters or original models."""
         if context not in self._runs:
-            names = context.contenders if ORIGINAL in context.contenders else ()
+            able = ORIGINAL in context.contenders and not context.lacks("parameters")
+            names = context.contenders if able else ()
             self._runs[context] = {name: relearn_steps(context, name) for name in names}
         return self._runs[context]
 

@@ -40,6 +40,10 @@ class Weights:
 
     def figures(self, context: AuditContext) -> list[Figure]:
         """Return the distance of every contender to the oracle, as a share of its norm."""
+        reason = context.lacks("parameters")
+        if reason:
+            place = "all", "relative_distance", None
+            return [Figure(self.name, one, *place, reason=reason) for one in context.names]
         distances: dict[str, list[float | None]] = {name: [] for name in context.names}
         for member in range(min(MEMBERS, context.members(ORACLE))):
             oracle = parameters(context, ORACLE, member)

@@ -42,8 +42,10 @@ class Zrf:
     def figures(self, context: AuditContext) -> list[Figure]:
         """Return `zrf`, mean over members with a t interval; the target is the oracles' mean."""
         forget = context.sets["forget"]
+        reason = context.lacks("parameters")  # without any, there is no untrained network
         if len(forget) < SMALLEST_GROUP:
             reason = f"withheld: the forget set has fewer than {SMALLEST_GROUP} records"
+        if reason:
             return [
                 Figure(self.name, contender, "forget", STATISTIC, None, reason=reason)
                 for contender in context.contenders

@@ -1,0 +1,117 @@
+"""Keeps what training makes: finished states, and recovery points inside a slice."""
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from forgetflow.store import Store
+from forgetflow.training.chain import Chain, Recipe
+from forgetflow.training.learners import Learners, Resident
+from forgetflow.training.legs import Leg, progress_key
+from forgetflow.training.lockstep import Track
+from forgetflow.training.schedule import samples_in
+from forgetflow.training.work import OnStep, peak_memory
+
+
+@dataclass(eq=False)
+class Saver:
+    """Keeps what training makes: finished states, and recovery points inside a slice."""
+
+    store: Store
+    learners: Learners
+    data: Resident
+    legs: Sequence[Leg]
+    tracks: Sequence[Track]
+    on_step: OnStep | None
+    saved: float = field(default_factory=time.perf_counter)
+
+    def begin(self, member: int, segment: int) -> None:
+        """Load what a leg continues from, or fit its normalisation."""
+        leg, number = self.legs[member], self.legs[member].first + segment
+        keys, slices = leg.chain.keys, leg.chain.slices
+        if segment == 0 and leg.resumed:
+            self.learners.load(member, self.store.require(progress_key(keys[number])))
+            return
+        if segment == 0 and number:
+            self.learners.load(member, self.store.require(keys[number - 1]))
+        if len(slices[number]) and not any(len(part) for part in slices[:number]):
+            where = torch.from_numpy(self.tracks[member].segments[segment].where)
+            inputs = self.data.inputs.index_select(0, where.to(self.data.inputs.device))
+            self.learners.fit_normalisation(member, inputs)
+
+    def end(self, member: int, segment: int) -> None:
+        """Store the state after a slice."""
+        leg, track = self.legs[member], self.tracks[member]
+        number, work = leg.first + segment, leg.work
+        key, steps = leg.chain.keys[number], leg.plan[number]
+        resumed = leg.resumed if segment == 0 else 0
+        before = leg.resumed_seconds if segment == 0 else 0.0
+        records, batch = len(track.segment.where), leg.recipe.train.batch_size
+        samples = samples_in(records, batch, steps)
+        facts: dict[str, Any] = {
+            "steps": steps,
+            "samples": samples,
+            "seconds": before + track.seconds,
+        }
+        work.samples += samples - samples_in(records, batch, resumed)
+        work.steps += steps - resumed
+        work.seconds += track.seconds
+        work.slices.append(number)
+        work.parts.append(dict(facts))
+        if self.store.keeps_only_finished:  # the last state stands for all of them
+            facts = work.totals()
+        if number + 1 == len(leg.chain.keys) or not self.store.keeps_only_finished:
+            state = self.learners.state(member)
+            put_state(self.store, leg.chain, number, state, facts, leg.recipe)
+        self.store.remove(progress_key(key))
+
+    def after(self, active: int) -> None:
+        """Write recovery points when it is time, and tell of the step."""
+        seconds = self.legs[0].recipe.train.checkpoint_seconds
+        if time.perf_counter() - self.saved >= seconds and not self.store.keeps_only_finished:
+            for member in range(active):
+                self._save_progress(member)
+            self.saved = time.perf_counter()
+        if self.on_step:
+            for leg, track in zip(self.legs[:active], self.tracks[:active], strict=True):
+                self.on_step(leg.first + track.number, track.step - 1)
+
+    def _save_progress(self, member: int) -> None:
+        leg, track = self.legs[member], self.tracks[member]
+        number = leg.first + track.number
+        if track.step == leg.plan[number]:
+            return  # the finished state is stored next
+        before = leg.resumed_seconds if track.number == 0 else 0.0
+        self.store.put(
+            progress_key(leg.chain.keys[number]),
+            self.learners.state(member),
+            kind="progress",
+            learned_from=leg.chain.slice_digests[: number + 1],
+            facts={"steps": track.step, "seconds": before + track.seconds},
+        )
+
+
+def put_state(
+    store: Store,
+    chain: Chain,
+    number: int,
+    state: Mapping[str, torch.Tensor],
+    facts: Mapping[str, Any],
+    recipe: Recipe,
+) -> None:
+    """Store the state after a slice."""
+    store.put(
+        chain.keys[number],
+        state,
+        kind="state",
+        learned_from=chain.slice_digests[: number + 1],
+        facts={
+            "shard": chain.shard,
+            "slice": number,
+            **facts,
+            "peak_memory_bytes": peak_memory(recipe.device),
+        },
+    )
