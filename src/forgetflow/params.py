@@ -20,6 +20,7 @@ def changed_params(project: Project, changes: Mapping[str, Any]) -> tuple[Settin
     """
     yaml = YAML()
     yaml.preserve_quotes = True
+    yaml.width = 1000  # a digest stays on the line of its key
     yaml.representer.add_representer(
         type(None), lambda emitter, _: emitter.represent_scalar("tag:yaml.org,2002:null", "null")
     )

@@ -1,7 +1,11 @@
-"""Predictions for a file of inputs, with a model named by alias or generation."""
+"""Predictions for a file of inputs, with a model named by alias or generation.
+
+A model of extracted records takes raw inputs, which go through the extractor first, and features as
+they are; where an input has as many numbers as there are features, it is taken for raw.
+"""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import pyarrow as pa
@@ -11,8 +15,19 @@ from numpy.typing import NDArray
 from forgetflow.errors import InputError
 from forgetflow.parquet import read_parquet
 from forgetflow.project import Project
-from forgetflow.records.schema import ColumnFeatures, RecordSchema
+from forgetflow.records.schema import (
+    ColumnFeatures,
+    ExtractedFeatures,
+    RecordSchema,
+    features_from_json,
+)
 from forgetflow.training.ensemble import Ensemble, ModelCard, card_digest, read_card
+
+if TYPE_CHECKING:
+    from forgetflow.records.extractor import Extractor
+
+Loaded: TypeAlias = NDArray[Any] | pa.Table
+"""What a file holds: one array (N, ...) or a table of columns."""
 
 
 def predict_file(project: Project, file: Path, model: str) -> list[dict[str, Any]]:
@@ -25,10 +40,12 @@ def predict_file(project: Project, file: Path, model: str) -> list[dict[str, Any
         model: an MLflow alias (`serving`, `original`, `candidate`) or a generation.
 
     Raises:
-        InputError: no such model, or inputs of another shape; names the file.
+        InputError: no such model, inputs of another shape, or raw inputs without the extractor
+            that the model's records went through; names the file.
+        VerdictError: weights or extractor were altered.
     """
     ensemble = Ensemble.load(project.model(resolve(project, model)))
-    inputs = read_inputs(file, ensemble.card)
+    inputs = read_inputs(file, ensemble.card, project)
     probabilities = ensemble.probabilities(inputs)
     best = probabilities.argmax(axis=1)
     return [
@@ -66,24 +83,63 @@ def resolve(project: Project, model: str) -> str:
     )
 
 
-def read_inputs(file: Path, card: ModelCard) -> NDArray[np.float32]:
-    """Return network inputs, float32 (N, *card.input_shape).
+def read_inputs(file: Path, card: ModelCard, project: Project) -> NDArray[np.float32]:
+    """Return inputs of the model, float32 (N, *card.input_shape).
+
+    Args:
+        file: see `predict_file`.
+        card: the model's.
+        project: where the extractor is found, if the model's records went through one.
 
     Raises:
-        InputError: the file cannot be read or has inputs of another shape.
+        InputError: the file cannot be read, has inputs of another shape, or has raw inputs and the
+            project's extractor is not the model's.
+        VerdictError: the extractor was altered.
     """
     if not file.is_file():
         raise InputError(f"{file} not found")
     try:
-        if file.suffix in (".npy", ".npz"):
-            return _shaped(_array(file), card, file)
-        table = _read_csv(file) if file.suffix == ".csv" else read_parquet(file)
+        loaded = _load(file)
     except (ValueError, OSError, pa.ArrowException) as error:
         raise InputError(f"{file} cannot be read: {error}") from None
-    schema = RecordSchema.from_json(
-        {"class_names": card.class_names, "features": dict(card.features)}
-    )
-    features = schema.features
+    features = features_from_json(card.features)
+    if not isinstance(features, ExtractedFeatures):
+        return _inputs(loaded, RecordSchema(card.class_names, features), file)
+    raw = RecordSchema(card.class_names, features.raw)
+    if not _is_raw(loaded, raw):
+        return _inputs(loaded, RecordSchema(card.class_names, features), file)
+    return _extractor(project, features.extractor, file).features(_inputs(loaded, raw, file))
+
+
+def _extractor(project: Project, digest: str, file: Path) -> "Extractor":
+    """Return the project's extractor, if it is the one that the model's records went through."""
+    if project.settings.data.extractor_digest != digest:
+        raise InputError(
+            f"{file} holds raw inputs, but data.extractor in params.yaml is not the extractor "
+            f"{digest[:12]} of this model: name that one, or give its features"
+        )
+    from forgetflow.records.extractor import project_extractor
+
+    return project_extractor(project)
+
+
+def _is_raw(loaded: Loaded, raw: RecordSchema) -> bool:
+    if isinstance(loaded, pa.Table):
+        if isinstance(raw.features, ColumnFeatures):
+            return {*raw.features.numeric, *raw.features.categorical} <= set(loaded.column_names)
+        if "features" in loaded.column_names:
+            return bool(loaded["features"].type == raw.to_arrow().field("features").type)
+        width = loaded.num_columns
+    else:
+        width = loaded[:1].size
+    return bool(width == np.prod(raw.input_shape))
+
+
+def _inputs(loaded: Loaded, schema: RecordSchema, file: Path) -> NDArray[np.float32]:
+    """Return what a file holds as inputs of a schema, float32 (N, *schema.input_shape)."""
+    if not isinstance(loaded, pa.Table):
+        return _shaped(loaded, schema, file)
+    table, features = loaded, schema.features
     if isinstance(features, ColumnFeatures):
         needed = {*features.numeric, *features.categorical}
         missing = sorted(needed - set(table.column_names))
@@ -94,7 +150,13 @@ def read_inputs(file: Path, card: ModelCard) -> NDArray[np.float32]:
         return schema.inputs(table.select([c.name for c in columns]).cast(pa.schema(columns)))
     if "features" in table.column_names:
         return schema.inputs(table)
-    return _shaped(np.column_stack([column.to_numpy() for column in table.columns]), card, file)
+    return _shaped(np.column_stack([column.to_numpy() for column in table.columns]), schema, file)
+
+
+def _load(file: Path) -> Loaded:
+    if file.suffix in (".npy", ".npz"):
+        return _array(file)
+    return _read_csv(file) if file.suffix == ".csv" else read_parquet(file)
 
 
 def _read_csv(file: Path) -> pa.Table:
@@ -106,13 +168,16 @@ def _array(file: Path) -> NDArray[Any]:
     return loaded if isinstance(loaded, np.ndarray) else loaded[loaded.files[0]]
 
 
-def _shaped(array: NDArray[Any], card: ModelCard, file: Path) -> NDArray[np.float32]:
-    width = int(np.prod(card.input_shape))
+def _shaped(array: NDArray[Any], schema: RecordSchema, file: Path) -> NDArray[np.float32]:
+    width = int(np.prod(schema.input_shape))
     if array.ndim == 0 or array[:1].size != width:
+        raw = schema.features.raw if isinstance(schema.features, ExtractedFeatures) else None
+        other = f", or raw inputs {RecordSchema((), raw).input_shape}" if raw else ""
         raise InputError(
-            f"{file} holds inputs of shape {array.shape[1:]}; the model takes {card.input_shape}"
+            f"{file} holds inputs of shape {array.shape[1:]}; the model takes "
+            f"{schema.input_shape}{other}"
         )
     flat = np.ascontiguousarray(array, np.float32)
     if not np.isfinite(flat).all():
         raise InputError(f"{file} holds NaN or infinite values")
-    return flat.reshape(-1, *card.input_shape)
+    return flat.reshape(-1, *schema.input_shape)

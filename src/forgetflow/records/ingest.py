@@ -7,6 +7,7 @@ from forgetflow.config import DataSettings
 from forgetflow.project import Project
 from forgetflow.records.record_set import RecordSet, write_record_set
 from forgetflow.records.sources import import_records
+from forgetflow.records.sources.imported import Imported
 
 
 def ingest(project: Project, settings: DataSettings | None = None) -> dict[str, Any]:
@@ -16,13 +17,22 @@ def ingest(project: Project, settings: DataSettings | None = None) -> dict[str, 
         Counts and digests of both sets.
 
     Raises:
-        InputError: the source cannot be used; nothing was written.
+        InputError: the source or the extractor cannot be used; nothing was written.
+        VerdictError: the extractor's files were altered; nothing was written.
     """
     source = settings or project.settings.data
     if source.path:
         path = str(project.root / Path(source.path).expanduser())
         source = source.model_copy(update={"path": path})
     imported = import_records(source)
+    if source.extractor:
+        from forgetflow.records.extractor import project_extractor  # torch takes a second
+
+        extractor = project_extractor(project, source)
+        imported = Imported(
+            extractor.extracted(imported.train, "the training set"),
+            extractor.extracted(imported.test, "the test set"),
+        )
     parts = source.parts
     write_record_set(imported.train, project.train, parts)
     write_record_set(imported.test, project.test, parts)

@@ -11,12 +11,14 @@ Columns of a record set, in this order:
 
 Anything fitted on records (vocabularies, scalers) would make one record depend on another, so
 the encoding into network inputs here is fixed in advance: uint8 is divided by 255, floats pass
-through, categories are hashed into a declared number of buckets.
+through, categories are hashed into a declared number of buckets. A frozen extractor
+(`records.extractor`) is fixed too: it was fitted on other, public records.
 """
 
 import hashlib
 import json
 import struct
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
@@ -59,6 +61,22 @@ class ColumnFeatures:
 
 
 @dataclass(frozen=True)
+class ExtractedFeatures(TensorFeatures):
+    """What a frozen extractor made of every record: one vector, float32 (F,).
+
+    Attributes:
+        extractor: digest of the extractor.
+        raw: what the features were before, and how they became the extractor's inputs.
+    """
+
+    extractor: str
+    raw: TensorFeatures | ColumnFeatures
+
+
+Features = TensorFeatures | ColumnFeatures | ExtractedFeatures
+
+
+@dataclass(frozen=True)
 class RecordSchema:
     """Schema of a record set; stored in the metadata of every Parquet part.
 
@@ -68,7 +86,7 @@ class RecordSchema:
     """
 
     class_names: tuple[str, ...]
-    features: TensorFeatures | ColumnFeatures
+    features: Features
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -99,25 +117,16 @@ class RecordSchema:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready mapping; `RecordSchema.from_json(s.to_json()) == s`."""
-        kind = "tensor" if isinstance(self.features, TensorFeatures) else "columns"
         return {
             "version": SCHEMA_VERSION,
             "class_names": list(self.class_names),
-            "features": {"kind": kind, **asdict(self.features)},
+            "features": features_to_json(self.features),
         }
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> "RecordSchema":
         """Inverse of `to_json`."""
-        values = dict(data["features"])
-        features: TensorFeatures | ColumnFeatures
-        if values.pop("kind") == "tensor":
-            features = TensorFeatures(tuple(values["shape"]), values["dtype"])
-        else:
-            features = ColumnFeatures(
-                tuple(values["numeric"]), tuple(values["categorical"]), values["hash_buckets"]
-            )
-        return cls(tuple(data["class_names"]), features)
+        return cls(tuple(data["class_names"]), features_from_json(data["features"]))
 
     @classmethod
     def from_arrow(cls, schema: pa.Schema) -> "RecordSchema":
@@ -181,6 +190,37 @@ class RecordSchema:
             )
             for i in range(len(table))
         ]
+
+
+def features_to_json(features: Features) -> dict[str, Any]:
+    """Return a JSON-ready mapping; `features_from_json(features_to_json(f)) == f`."""
+    values = {
+        name: list(value) if isinstance(value, tuple) else value
+        for name, value in asdict(features).items()
+    }
+    if isinstance(features, ExtractedFeatures):
+        return {"kind": "extracted", **values, "raw": features_to_json(features.raw)}
+    return {"kind": "tensor" if isinstance(features, TensorFeatures) else "columns", **values}
+
+
+def features_from_json(data: Mapping[str, Any]) -> Features:
+    """Inverse of `features_to_json`.
+
+    Raises:
+        ValueError: features of an unknown kind, or an extractor of extracted features.
+        KeyError: a field is missing.
+    """
+    kind = data["kind"]
+    if kind == "columns":
+        names = tuple(data["numeric"]), tuple(data["categorical"])
+        return ColumnFeatures(*names, data["hash_buckets"])
+    shape, dtype = tuple(data["shape"]), data["dtype"]
+    if kind == "tensor":
+        return TensorFeatures(shape, dtype)
+    raw = features_from_json(data["raw"]) if kind == "extracted" else None
+    if raw is None or isinstance(raw, ExtractedFeatures):
+        raise ValueError(f"unknown kind of features: {kind}")
+    return ExtractedFeatures(shape, dtype, data["extractor"], raw)
 
 
 def tensor_array(table: pa.Table) -> NDArray[Any]:
