@@ -2,9 +2,12 @@
 
 Grows a forest over 50,000 records with 20 features, deletes records one by one, in a batch, and
 as an adversary would: the record, of 1,000 drawn, whose deletion grows most rows again. At the
-end the forest must be byte-equal to one fit without the deleted records.
+end the forest must be byte-equal to one fit without the deleted records. Then compares accuracy
+with scikit-learn's forest of equal size on its handwritten digits, over several splits.
 
     python benchmarks/forest.py [--records 50000] [--trees 100] [--random-depth 0] [--rounds 5]
+
+`forgetflow study forest` asks the same of a project's own records.
 """
 
 import argparse
@@ -18,8 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from sklearn.datasets import make_classification
+from sklearn.datasets import load_digits, make_classification
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.model_selection import train_test_split
 
 from forgetflow.forest import Forest, ForestSettings, Grid
 
@@ -35,10 +39,12 @@ def main() -> None:
     parser.add_argument("--singles", type=int, default=500, help="deletions one by one")
     parser.add_argument("--rounds", type=int, default=5, help="deletions by the adversary")
     parser.add_argument("--candidates", type=int, default=1_000, help="drawn in each round")
+    parser.add_argument("--splits", type=int, default=5, help="splits of the digits")
     options = parser.parse_args()
     settings = ForestSettings(trees=options.trees, random_depth=options.random_depth)
     print_environment(options, settings)
     Measured(options.records, settings).run(options)
+    compare_on_digits(settings, options.splits)
 
 
 def print_environment(options: argparse.Namespace, settings: ForestSettings) -> None:
@@ -70,8 +76,7 @@ class Measured:
         self.features, self.labels = features[:records], labels[:records]
         self.test = features[-TESTED:], labels[-TESTED:]
         self.grid = Grid.from_public(features[records : records + PUBLIC], THRESHOLDS)
-        data = b"".join(hashlib.sha256(b"%d" % row).digest() for row in range(records))
-        self.digests = np.frombuffer(data, np.uint8).reshape(records, 32)
+        self.digests = digests_of(records)
         self.settings = settings
         self.held = np.ones(records, bool)
         self.draw = np.random.default_rng(0)
@@ -95,6 +100,7 @@ class Measured:
         """Run every kernel once on a few records."""
         rows = np.arange(500)
         forest = self.fit(rows)
+        forest.price(self.digests[:2])
         forest.delete(self.digests[:2])
         forest.add(self.digests[:2], self.features[:2], self.labels[:2])
         forest.predict(self.features[:2])
@@ -157,25 +163,61 @@ class Measured:
         )
 
     def delete_worst(self, rounds: int, candidates: int) -> None:
-        """Print what an adversary's deletions cost: in each round the costliest of many.
-
-        A candidate is deleted and added back, which restores the bytes.
-        """
-        costs = []
+        """Print what an adversary's deletions cost: in each round the costliest of many."""
+        costs, pricing = [], 0.0
         for _ in range(rounds):
             rows = self.draw.permutation(np.flatnonzero(self.held))[:candidates]
-            regrown = []
-            for row in rows:
-                regrown.append(self.forest.delete(self.digests[[row]]).rows_regrown)
-                self.forest.add(self.digests[[row]], self.features[[row]], self.labels[[row]])
-            costs.append(self.delete([rows[int(np.argmax(regrown))]]))
+            seconds, prices = timed(lambda rows=rows: [self.price(row) for row in rows])
+            pricing += seconds
+            costs.append(self.delete([rows[int(np.argmax(prices))]]))
         seconds, grown = np.array(costs).T
         print(
             f"delete the worst of {candidates} (n={rounds}): mean {seconds.mean() * 1e3:.1f} ms, "
             f"largest {seconds.max() * 1e3:.1f} ms; {self.fit_seconds / seconds.mean():.0f} times "
             f"faster than refitting (least {self.fit_seconds / seconds.max():.0f}); "
-            f"rows grown again {grown.mean():.0f}"
+            f"rows grown again {grown.mean():.0f}; "
+            f"pricing a record {pricing / rounds / candidates * 1e3:.2f} ms"
         )
+
+    def price(self, row: int) -> int:
+        """Return the rows that deleting one record would grow again."""
+        return self.forest.price(self.digests[[row]]).rows_regrown
+
+
+def compare_on_digits(settings: ForestSettings, splits: int) -> None:
+    """Print accuracy beside scikit-learn's on its digits, a quarter held out, over splits."""
+    features, labels = load_digits(return_X_y=True)
+    digests, grid = digests_of(len(labels)), Grid.of([np.arange(16) + 0.5] * 64)
+    ours, theirs = [], []
+    for seed in range(splits):
+        train, test = train_test_split(
+            np.arange(len(labels)), test_size=0.25, stratify=labels, random_state=seed
+        )
+        forest = Forest.fit(
+            digests[train],
+            features[train],
+            labels[train],
+            grid=grid,
+            classes=10,
+            settings=settings.model_copy(update={"seed": seed}),
+        )
+        other = RandomForestClassifier(
+            settings.trees, max_depth=settings.max_depth, n_jobs=1, random_state=seed
+        ).fit(features[train], labels[train])
+        ours.append((forest.predict(features[test]) == labels[test]).mean())
+        theirs.append((other.predict(features[test]) == labels[test]).mean())
+    apart = 100 * (np.array(ours) - np.array(theirs))
+    print(
+        f"digits (n={splits} splits, {len(train)} + {len(test)} records): accuracy "
+        f"{np.mean(ours):.4f}, scikit-learn {np.mean(theirs):.4f}, difference {apart.mean():+.2f} "
+        f"points, standard deviation {apart.std(ddof=1):.2f}"
+    )
+
+
+def digests_of(records: int) -> Any:
+    """Return made-up record digests, uint8 (N, 32)."""
+    data = b"".join(hashlib.sha256(b"%d" % row).digest() for row in range(records))
+    return np.frombuffer(data, np.uint8).reshape(records, 32)
 
 
 def timed(act: Callable[[], Any]) -> tuple[float, Any]:

@@ -9,6 +9,20 @@ import pytest
 from numpy.typing import NDArray
 
 from forgetflow.forest import Forest, ForestSettings, Grid
+from forgetflow.forest.layout import FEATURE, SLOT
+
+VARIANTS = {
+    "plain": {},
+    "random layers": {"random_depth": 2},
+    "all random": {"random_depth": 30},
+    "leaves of 3": {"min_leaf": 3},
+    "random layers, leaves of 4": {"random_depth": 2, "min_leaf": 4},
+    "one threshold": {"thresholds": 1},
+    "all thresholds and features": {"thresholds": 300, "features": 6},
+    "shared out": {"share": 0.6},
+    "shallow": {"max_depth": 2},
+    "one leaf": {"max_depth": 0},
+}
 
 
 @dataclass(frozen=True)
@@ -65,3 +79,22 @@ def make_records() -> Callable[..., Records]:
         )
 
     return make
+
+
+@pytest.fixture(params=VARIANTS.values(), ids=VARIANTS)
+def settings(request) -> dict:
+    return request.param
+
+
+@pytest.fixture(scope="session")
+def assert_slots_sound() -> Callable[[Forest], None]:
+    """Return a check that every slot is free or held by exactly one split."""
+
+    def check(forest: Forest) -> None:
+        for tree in forest._trees:
+            lines = tree.nodes[: tree.used]
+            held = lines[(lines[:, FEATURE] >= 0) & (lines[:, SLOT] >= 0), SLOT].tolist()
+            free = tree._slots.free[1 : 1 + tree._slots.free[0]].tolist()
+            assert sorted(held + free) == list(range(len(tree._slots.facts) - 1))
+
+    return check

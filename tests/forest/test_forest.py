@@ -7,19 +7,6 @@ from forgetflow.errors import InputError
 from forgetflow.forest import Forest, ForestSettings, Grid
 from forgetflow.forest.layout import FEATURE, SLOT
 
-VARIANTS = {
-    "plain": {},
-    "random layers": {"random_depth": 2},
-    "all random": {"random_depth": 30},
-    "leaves of 3": {"min_leaf": 3},
-    "random layers, leaves of 4": {"random_depth": 2, "min_leaf": 4},
-    "one threshold": {"thresholds": 1},
-    "all thresholds and features": {"thresholds": 300, "features": 6},
-    "shared out": {"share": 0.6},
-    "shallow": {"max_depth": 2},
-    "one leaf": {"max_depth": 0},
-}
-
 
 def same(one: Forest, other: Forest) -> bool:
     a, b = one.state(), other.state()
@@ -31,7 +18,6 @@ def same(one: Forest, other: Forest) -> bool:
     )
 
 
-@pytest.mark.parametrize("settings", VARIANTS.values(), ids=VARIANTS)
 class TestEveryVariant:
     def test_single_deletions_in_several_orders(self, make_records, settings):
         records = make_records(300, **settings)
@@ -54,7 +40,9 @@ class TestEveryVariant:
         assert same(batch, single)
         assert same(batch, records.fit(order[60:]))
 
-    def test_random_history_of_deletions_and_additions(self, make_records, settings):
+    def test_random_history_of_deletions_and_additions(
+        self, make_records, settings, assert_slots_sound
+    ):
         records = make_records(250, seed=2, **settings)
         draw = np.random.default_rng(5)
         held = draw.random(len(records)) < 0.6
@@ -86,17 +74,8 @@ class TestEveryVariant:
         assert same(forest, records.fit())
 
 
-def assert_slots_sound(forest: Forest) -> None:
-    """Every slot is free or held by exactly one split."""
-    for tree in forest._trees:
-        lines = tree.nodes[: tree.used]
-        held = lines[(lines[:, FEATURE] >= 0) & (lines[:, SLOT] >= 0), SLOT].tolist()
-        free = tree._slots.free[1 : 1 + tree._slots.free[0]].tolist()
-        assert sorted(held + free) == list(range(len(tree._slots.facts) - 1))
-
-
 @pytest.mark.parametrize("classes", [2, 10])
-def test_large_nodes_keep_their_counts_right(make_records, classes):
+def test_large_nodes_keep_their_counts_right(make_records, assert_slots_sound, classes):
     records = make_records(3000, classes=classes, seed=4, trees=3)
     order = np.random.default_rng(1).permutation(len(records))
     forest = records.fit()
@@ -129,7 +108,7 @@ def part(records, features, rows):
     return records.digests[rows], features[rows], records.labels[rows]
 
 
-def test_a_forest_that_grows_from_nothing_keeps_counts(make_records):
+def test_a_forest_that_grows_from_nothing_keeps_counts(make_records, assert_slots_sound):
     records = make_records(900, seed=10)
     forest = records.fit(slice(0, 0))
     for start in range(0, 900, 50):

@@ -16,7 +16,7 @@ Shapes: N records, D features, C classes, M nodes of all trees, T trees.
 """
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import TypeVar
@@ -26,7 +26,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from forgetflow.errors import InputError
 from forgetflow.forest.grid import Grid
-from forgetflow.forest.layout import Ints, Work
+from forgetflow.forest.layout import ROWS, Ints, Work
 from forgetflow.forest.route import add_shares
 from forgetflow.forest.rows import Rows
 from forgetflow.forest.settings import ForestSettings
@@ -108,6 +108,11 @@ class Forest:
     def __len__(self) -> int:
         return len(self._held("count its records"))
 
+    @property
+    def rows(self) -> int:
+        """Rows under the roots of all trees: what fitting anew would grow."""
+        return sum(int(tree.nodes[0, ROWS]) for tree in self._trees if tree.used)
+
     def delete(self, digests: Digests) -> Change:
         """Delete records: afterwards the forest is the one fit without them, byte for byte.
 
@@ -125,6 +130,19 @@ class Forest:
         change = self._change(rows, places, -1)
         rows.drop(places)
         return change
+
+    def price(self, digests: Digests) -> Change:
+        """Return what `delete` of these records would take; the forest stays as it is.
+
+        Args:
+            digests: uint8 (k, 32).
+
+        Raises:
+            InputError: as `delete`.
+        """
+        rows = self._held("price a deletion")
+        places = rows.find(digests)
+        return _total(len(places), self._each(lambda tree, work: tree.price(rows, places, work)))
 
     def add(self, digests: Digests, features: ArrayLike, labels: ArrayLike) -> Change:
         """Add records: afterwards the forest is the one fit with them, byte for byte.
@@ -216,8 +234,7 @@ class Forest:
 
     def _change(self, rows: Rows, places: Ints, sign: int) -> Change:
         costs = self._each(lambda tree, work: tree.change(rows, places, sign, work))
-        regrown, subtrees = (sum(column) for column in zip(*costs, strict=True))
-        return Change(len(places), regrown, subtrees)
+        return _total(len(places), costs)
 
     def _each(self, act: Callable[[Tree, Work], R]) -> list[R]:
         """Return `act(tree, scratch)` for every tree, in order of the trees."""
@@ -234,3 +251,9 @@ class Forest:
         parts = [self._trees[i : i + size] for i in range(0, len(self._trees), size)]
         with ThreadPoolExecutor(threads) as pool:
             return [result for part in pool.map(run, parts) for result in part]
+
+
+def _total(records: int, costs: Sequence[tuple[int, int]]) -> Change:
+    """Return the change whose trees took (rows, subtrees) each."""
+    regrown, subtrees = (sum(column) for column in zip(*costs, strict=True))
+    return Change(records, regrown, subtrees)

@@ -7,6 +7,7 @@ from forgetflow.forest.draw import drawn
 from forgetflow.forest.grid import Grid
 from forgetflow.forest.grow import grow
 from forgetflow.forest.layout import COUNTS, FEATURE, ROWS, SLOT, Context, Ints, Plan, Slots, Work
+from forgetflow.forest.price import price
 from forgetflow.forest.route import link_rows
 from forgetflow.forest.rows import Rows
 from forgetflow.forest.settings import ForestSettings
@@ -68,6 +69,11 @@ class Tree:
         )
         self._make_room(self.nodes[0, ROWS])
         return regrown, subtrees
+
+    def price(self, rows: Rows, places: Ints, work: Work) -> tuple[int, int]:
+        """Return the rows and subtrees that deleting the records at `places` would grow again."""
+        changed = self._members(rows, places).copy()
+        return price(self._context(rows, work), self.nodes, self.used, changed)
 
     def _context(self, rows: Rows, work: Work) -> Context:
         return Context(rows.table, self._plan, work, self._slots, self._after)
