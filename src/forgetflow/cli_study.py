@@ -10,6 +10,8 @@ from forgetflow.project import Project
 
 if TYPE_CHECKING:
     from forgetflow.evaluation.audit.audit import Audit
+    from forgetflow.studies.arcane import ArcaneStudy
+    from forgetflow.studies.forest import ForestStudy
     from forgetflow.studies.sharding import Sharding
 
 study = typer.Typer(
@@ -38,9 +40,9 @@ def methods(
     from forgetflow.unlearning import method_named
 
     compared = [name.strip() for name in compare.split(",") if name.strip()]
-    for name in compared:
-        method_named(name)
     project = Project.find()
+    for name in compared:
+        method_named(name, project.settings)
     trial = _trial(project, batch, label, records)
     ensure_server(project)
     from flows.study import methods as flow
@@ -89,6 +91,169 @@ def sharding(
 
     found = Sharding.from_json(flow(grid.to_json()))
     emit(found.to_json(), as_json, lambda: _sharding_shown(found, project))
+
+
+@study.command()
+def forest(
+    depths: Annotated[str, typer.Option(help="Random layers, by commas.")] = "0,1,2,3,4,5",
+    seeds: Annotated[int, typer.Option(help="Forests of every number of random layers.")] = 3,
+    singles: Annotated[int, typer.Option(help="Records deleted one by one.")] = 100,
+    rounds: Annotated[int, typer.Option(help="Deletions by the adversary.")] = 2,
+    candidates: Annotated[int, typer.Option(help="Records it takes the costliest of.")] = 1000,
+    batches: Annotated[str, typer.Option(help="Records deleted together, by commas.")] = "10,100",
+    subjects: Annotated[int, typer.Option(help="People deleted with all their records.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Compare what deletions from a forest cost over random layers, and at their worst (DaRE).
+
+    The forest is the one of `model.forest` in params.yaml, whatever `model.architecture` says.
+
+    Results: studies/forest/forest.html, two CSV files, forest.json and a run in MLflow.
+
+    Example: forgetflow study forest --depths 0,2,4 --seeds 5 --candidates 1000
+    """
+    from flows.runtime import ensure_server
+    from forgetflow.models.forest import library
+    from forgetflow.records.record_set import read_record_set
+    from forgetflow.studies.forest_grid import ForestGrid
+
+    grid = ForestGrid.of(
+        _numbers("depths", depths),
+        seeds=seeds,
+        singles=singles,
+        rounds=rounds,
+        candidates=candidates,
+        batches=_numbers("batches", batches),
+        subjects=subjects,
+    )
+    library()
+    project = Project.find()
+    sets = (read_record_set(folder) for folder in (project.train, project.test))
+    grid.check(project.settings.model.forest, *sets)
+    ensure_server(project)
+    from flows.study_forest import forest as flow
+    from forgetflow.studies.forest import ForestStudy
+
+    found = ForestStudy.from_json(flow(grid.to_json()))
+    emit(found.to_json(), as_json, lambda: _forest_shown(found, project))
+
+
+def _forest_shown(found: "ForestStudy", project: Project) -> str:
+    from forgetflow.console import percent
+    from forgetflow.studies.forest_page import points
+
+    rows = []
+    for row in found.depths:
+        costs = [found.deletion(row["random_depth"], kind) for kind in ("single", "worst")]
+        rows.append(
+            [
+                row["random_depth"],
+                percent(row["accuracy"]),
+                points(row["difference"], row["difference_sd"]),
+                *(
+                    None if cost[name] is None else f"{cost[name]:.0f}x"
+                    for cost in costs
+                    for name in ("speedup_rows", "speedup_seconds")
+                ),
+            ]
+        )
+    heads = ["random layers", "accuracy", "to scikit-learn", "one record: rows", "time"]
+    heads += ["adversary: rows", "time"]
+    check, page = found.check, project.study("forest") / "forest.html"
+    said = (
+        f"Speed-ups are over a refit. {check['equal']} of {check['compared']} forests are "
+        "byte-equal to a fit without the deleted records."
+    )
+    if found.caution:
+        said = f"{said}\n{found.caution}."
+    return f"{table(heads, rows)}\n\n{said}\n\nPage: {page.relative_to(project.root)}"
+
+
+@study.command()
+def arcane(  # noqa: PLR0913, PLR0917 - one option of the command line each
+    heads: Annotated[str, typer.Option(help="One-class models.")] = "gaussian,autoencoder",
+    shares: Annotated[
+        str, typer.Option(help="Shares that are selected; 1 always is one.")
+    ] = "0.5,0.3",
+    blocks: Annotated[str, typer.Option(help="Values of B, by commas.")] = "1,5,10",
+    requests: Annotated[str, typer.Option(help="Values of K, by commas.")] = "1,5,20",
+    seeds: Annotated[int, typer.Option(help="Builds of every ensemble.")] = 3,
+    draws: Annotated[int, typer.Option(help="Forget sets drawn for every K.")] = 200,
+    hidden: Annotated[str, typer.Option(help="Units of the autoencoder's encoder.")] = "32",
+    rate: Annotated[
+        float | None, typer.Option(help="The autoencoder's learning rate; default the project's.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Compare one-class models per class with SISA and one model (ARCANE): accuracy, deletions.
+
+    Takes the project's records and its `train` settings, whatever `partition.method` says.
+
+    Results: studies/arcane/arcane.html, three CSV files, arcane.json and a run in MLflow.
+
+    Example: forgetflow study arcane --heads gaussian --shares 0.5 --requests 1,10
+    """
+    from flows import opened
+    from flows.runtime import ensure_server
+    from forgetflow.studies.arcane_grid import ArcaneGrid
+
+    grid = ArcaneGrid.of(
+        [one.strip() for one in heads.split(",") if one.strip()],
+        _fractions("shares", shares),
+        _numbers("blocks", blocks),
+        _numbers("requests", requests),
+        seeds=seeds,
+        draws=draws,
+        hidden=_numbers("hidden", hidden),
+        rate=rate,
+    )
+    project = Project.find()
+    space = opened.workspace(project)
+    grid.check(space.records, space.settings.partition.selection)
+    ensure_server(project)
+    from flows.study_arcane import arcane as flow
+    from forgetflow.studies.arcane import ArcaneStudy
+
+    found = ArcaneStudy.from_json(flow(grid.to_json()))
+    emit(found.to_json(), as_json, lambda: _arcane_shown(found, project))
+
+
+def _arcane_shown(found: "ArcaneStudy", project: Project) -> str:
+    from forgetflow.console import percent
+
+    most = found.grid.requests[-1]
+    gains = {
+        (row["kind"], *(row[name] for name in ("model", "selection", "share", "blocks"))): row
+        for row in found.deletions
+        if (row["requests"], row["mode"]) == (most, "batch")
+    }
+    rows = []
+    for row in found.models:
+        cell = tuple(row[name] for name in ("model", "selection", "share", "blocks"))
+        costs = [gains.get((kind, *cell)) for kind in ("uniform", "class")]
+        rows.append(
+            [
+                *cell,
+                percent(row["accuracy"]),
+                f"{100 * (row['accuracy'] - found.joint['accuracy']):+.1f}",
+                *(f"{c['speedup']:.1f}x" if c and c["speedup"] else None for c in costs),
+            ]
+        )
+    page = project.study("arcane") / "arcane.html"
+    heads = ["model", "learned from", "alpha", "B", "accuracy", "to joint"]
+    heads += [f"K={most} uniform", f"K={most} in a class"]
+    said = (
+        "Speed-ups are over training all records that are left from nothing; alpha = 1 is without "
+        "selection, which saves by learning from fewer records."
+    )
+    return f"{table(heads, rows)}\n\n{said}\n\nPage: {page.relative_to(project.root)}"
+
+
+def _fractions(name: str, text: str) -> list[float]:
+    try:
+        return [float(one) for one in text.split(",") if one.strip()]
+    except ValueError:
+        raise InputError(f"--{name} takes numbers by commas, not '{text}'") from None
 
 
 def _numbers(name: str, text: str) -> list[int]:

@@ -42,17 +42,19 @@ def line_chart(
     x_name: str,
     write: Writer,
     logarithmic: bool = False,
+    x_logarithmic: bool = True,
     base: float | None = None,
 ) -> str:
-    """Return lines over x, which is spaced by its logarithm.
+    """Return lines over x.
 
     Args:
         title: what y is.
         beside: second line of the title.
-        lines: name -> points with x > 0.
+        lines: name -> points, with x > 0 where it is spaced by its logarithm.
         x_name: what x is.
         write: writes a value of y.
-        logarithmic: space y by its logarithm too.
+        logarithmic: space y by its logarithm.
+        x_logarithmic: space x by its logarithm.
         base: value of y to mark by a dashed line.
     """
     drawn = {name: sorted(points) for name, points in lines.items() if points}
@@ -61,7 +63,7 @@ def line_chart(
     xs = sorted({x for points in drawn.values() for x, _ in points})
     ys = [y for points in drawn.values() for _, y in points] + ([] if base is None else [base])
     ticks = _log_ticks(min(ys), max(ys)) if logarithmic else _ticks(min(ys), max(ys))
-    across = _place(xs[0], xs[-1], LEFT + 6, RIGHT - 6, logarithmic=True)
+    across = _place(xs[0], xs[-1], LEFT + 6, RIGHT - 6, logarithmic=x_logarithmic)
     up = _place(ticks[0], ticks[-1], GROUND, TOP, logarithmic=logarithmic)
     parts = [
         f'<text class="bold" x="0" y="16">{escape(title)}</text>',

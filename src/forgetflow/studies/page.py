@@ -1,14 +1,13 @@
 """The study of sharding as one HTML page: inline style and figures, nothing from the network."""
 
-from collections.abc import Sequence
 from html import escape
-from typing import Any
 
 from forgetflow.evaluation.report_page import glossary, whole_page
 from forgetflow.evaluation.wording import DASH, NBSP, TIMES, amount, percent, seconds
 from forgetflow.studies.draws import KINDS
 from forgetflow.studies.figures import STYLE, line_chart, scatter
 from forgetflow.studies.sharding import MODES, SIGMAS, Row, Sharding
+from forgetflow.studies.tables import data_table, facts_card, times
 
 TITLE = "Study: sharding"
 
@@ -45,7 +44,7 @@ def build_page(study: Sharding) -> str:
         _speed(study),
         _counts(study),
         _paper(study),
-        _facts(study),
+        facts_card(study.facts),
         glossary(TERMS),
         "<footer>Made by forgetflow from sharding.json. Figures are aggregates over models and "
         "drawn forget sets; the page holds no record and no subject.</footer>",
@@ -103,7 +102,7 @@ def _accuracy(study: Sharding) -> str:
         '<h2>Accuracy</h2><p class="hint">On the test records; mean over seeds, and their '
         "standard deviation in percentage points. S = R = 1 is full retraining.</p>"
         f'<div class="card"><div class="multiples">{"".join(figures)}</div>'
-        f"{_table(heads, rows)}</div>"
+        f"{data_table(heads, rows)}</div>"
     )
 
 
@@ -129,7 +128,7 @@ def _speed(study: Sharding) -> str:
             MODE_NAMES[mode],
             {f"S = {number}": over_requests(kind, mode, number) for number in shards},
             x_name="requests K",
-            write=_times,
+            write=times,
             logarithmic=True,
             base=1.0,
         )
@@ -168,7 +167,7 @@ def _counts(study: Sharding) -> str:
             *(amount(row[name]) for name in ("samples", "points", "expected")),
             DASH if row["deviation"] is None else f"{row['deviation']:+.1f}",
             *(amount(row[name]) for name in ("formula", "full", "lone_shard")),
-            _times(row["speedup"]),
+            times(row["speedup"]),
             seconds(row["seconds"]),
         )
         for row in shown
@@ -177,7 +176,7 @@ def _counts(study: Sharding) -> str:
         '<h2>Counted and expected</h2><p class="hint">Means over drawn forget sets. The table '
         "holds uniform requests; points.csv holds all. Time is samples at the pace of the full "
         'build, an estimate.</p><div class="card">'
-        f'<div style="max-width: 560px">{figure}</div>{_table(heads, rows)}</div>'
+        f'<div style="max-width: 560px">{figure}</div>{data_table(heads, rows)}</div>'
     )
 
 
@@ -202,27 +201,8 @@ def _paper(study: Sharding) -> str:
         "large data sets, for the n requests of a shard that is hit). The recipe is inferred from "
         "its figures. Where several requests share a shard, it restarts from the earliest slice "
         "hit, so that the gains do not multiply: the exact count of both together is what a "
-        f'deletion can expect.</p><div class="card">{_table(heads, rows)}</div>'
+        f'deletion can expect.</p><div class="card">{data_table(heads, rows)}</div>'
     )
-
-
-def _facts(study: Sharding) -> str:
-    pairs = [
-        (name.replace("_", " "), ", ".join(f"{k} {v}" for k, v in value.items()))
-        if isinstance(value, dict)
-        else (name.replace("_", " "), str(value))
-        for name, value in study.facts.items()
-    ]
-    body = "".join(f"<tr><td>{escape(n)}</td><td>{escape(v)}</td></tr>" for n, v in pairs)
-    return (
-        f'<h2>Settings and facts</h2><div class="card"><table><tbody>{body}</tbody></table></div>'
-    )
-
-
-def _times(value: Any) -> str:
-    if not isinstance(value, int | float):
-        return DASH
-    return f"{value:.2g}{TIMES}" if value < 10 else f"{value:.0f}{TIMES}"
 
 
 def _brief(value: float) -> str:
@@ -231,13 +211,3 @@ def _brief(value: float) -> str:
         if value >= size:
             return f"{value / size:g}{NBSP}{unit}"
     return f"{value:g}"
-
-
-def _table(heads: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    def line(tag: str, cells: Sequence[str]) -> str:
-        kinds = ["", *[' class="n"'] * (len(cells) - 1)]
-        pairs = zip(kinds, cells, strict=True)
-        return f"<tr>{''.join(f'<{tag}{k}>{escape(c)}</{tag}>' for k, c in pairs)}</tr>"
-
-    head, body = line("th", heads), "".join(line("td", row) for row in rows)
-    return f'<div class="scroll"><table><thead>{head}</thead><tbody>{body}</tbody></table></div>'
