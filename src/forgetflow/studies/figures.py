@@ -11,6 +11,8 @@ Points = Sequence[tuple[float, float]]
 Writer = Callable[[float], str]
 
 WIDTH, LEFT, RIGHT, TOP, GROUND = 352, 50, 282, 46, 214
+LETTER = 6.6
+"""Width of a letter of a line's name, about."""
 HAIR = 1.02
 """An axis may end this much short of a value: 0.99 needs no axis down to 0.1."""
 SERIES = 6
@@ -23,6 +25,7 @@ STYLE = """
 @media (prefers-color-scheme: dark) { :root {
   --s0: #74b3e3; --s1: #f2a65a; --s2: #7fd6a6; --s3: #d79be0; --s4: #a0abb8; --s5: #ff9d94;
 } }
+.scroll td:first-child { white-space: nowrap; }
 svg .line { fill: none; stroke-width: 2; }
 svg .same { stroke: var(--soft); stroke-dasharray: 4 4; fill: none; }
 svg .out { fill: var(--failed); }
@@ -88,7 +91,8 @@ def line_chart(
         parts += [f'<circle class="{kind}" cx="{x:.1f}" cy="{y:.1f}" r="3"/>' for x, y in places]
         ends.append((places[-1][1], kind, name))
     parts += _labels(ends)
-    return _svg(WIDTH, GROUND + 42, f"{title}, {beside}", parts)
+    width = max(WIDTH, RIGHT + 8 + ceil(LETTER * max(map(len, drawn))))
+    return _svg(width, GROUND + 42, f"{title}, {beside}", parts)
 
 
 def scatter(

@@ -157,7 +157,7 @@ def _deletions(study: ForestStudy) -> str:
             *(amount(row[n]) for n in ("random_depth", "deletions")),
             f"{row['records']:.4g}",
             *(amount(row[n]) for n in ("rows", "rows_median", "rows_most", "candidates_rows")),
-            f"{row['subtrees']:.3g}",
+            f"{row['subtrees']:,.0f}" if row["subtrees"] >= 100 else f"{row['subtrees']:.3g}",
             amount(row["refit_rows"]),
             times(row["speedup_rows"]),
             times(row["speedup_rows_median"]),
