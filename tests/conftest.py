@@ -1,7 +1,9 @@
 """Fixtures shared by all rooms."""
 
+import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -168,3 +170,38 @@ def new_project(
         return project
 
     return make
+
+
+@pytest.fixture(scope="session")
+def latest_tasks(prefect_home: Path) -> Callable[[str], dict[str, str]]:
+    """Return a reader of task name -> state in the latest run of a flow."""
+    query = """
+        select task_run.name, task_run.state_name from task_run
+        join flow_run on flow_run.id = flow_run_id
+        where flow_run.id = (
+            select flow_run.id from flow_run join flow on flow.id = flow_id
+            where flow.name = ? order by flow_run.created desc limit 1)
+    """
+
+    def read(flow: str) -> dict[str, str]:
+        with sqlite3.connect(prefect_home / "prefect.db") as database:
+            return dict(database.execute(query, (flow,)).fetchall())
+
+    return read
+
+
+@pytest.fixture(scope="session")
+def check_study() -> Callable[..., None]:
+    """Return a check of a study's folder: its files, its JSON, and that it names nobody."""
+
+    def check(project: ProjectFolder, name: str, files: set[str]) -> None:
+        folder = project.root / "studies" / name
+        assert {path.name for path in folder.iterdir()} == files
+        for path in folder.iterdir():
+            text = path.read_text()
+            assert "writer-" not in text, path.name
+            assert "digit-" not in text, path.name
+        printed = json.loads(project.observed["first"])
+        assert json.loads((folder / f"{name}.json").read_text()) == printed
+
+    return check

@@ -42,19 +42,6 @@ def member_files(project):
     return found
 
 
-def latest_tasks(prefect_home, flow):
-    """Return task name -> state in the latest run of a flow."""
-    query = """
-        select task_run.name, task_run.state_name from task_run
-        join flow_run on flow_run.id = flow_run_id
-        where flow_run.id = (
-            select flow_run.id from flow_run join flow on flow.id = flow_id
-            where flow.name = ? order by flow_run.created desc limit 1)
-    """
-    with sqlite3.connect(prefect_home / "prefect.db") as database:
-        return dict(database.execute(query, [flow]).fetchall())
-
-
 @pytest.fixture(scope="module")
 def audited(new_project):
     """A project in which one class was forgotten and its deletion audited."""
@@ -121,7 +108,7 @@ def test_no_audit_file_names_a_record(audited):
             assert "digit-" not in text, path.name
 
 
-def test_a_study_shares_pools_and_comes_from_cache_the_second_time(audited, prefect_home):
+def test_a_study_shares_pools_and_comes_from_cache_the_second_time(audited, latest_tasks):
     arguments = ("study", "methods", "--label", "8", "--records", "40", "--members", "4")
     first = json.loads(audited.cli(*arguments, "--compare", "sisa,retrain", "--json"))
     assert {"sisa", "retrain"} <= set(first["members"])
@@ -129,7 +116,7 @@ def test_a_study_shares_pools_and_comes_from_cache_the_second_time(audited, pref
     again = json.loads(audited.cli(*arguments, "--compare", "sisa,retrain", "--json"))
     assert again == first
     assert member_files(audited) == before
-    assert latest_tasks(prefect_home, "study methods")["audit"] == "Cached"
+    assert latest_tasks("study methods")["audit"] == "Cached"
     assert (audited.root / "studies" / "methods" / "audit.html").is_file()
     more = json.loads(audited.cli(*arguments[:-1], "5", "--compare", "sisa", "--json"))
     assert set(more["members"].values()) == {5}

@@ -16,19 +16,6 @@ TASKS = 3 + 2 * 4 + 4 + 2
 """Networks, heads times selections, counted selections, SISA and orders."""
 
 
-def latest_tasks(prefect_home):
-    """Return task name -> state in the latest run of the study."""
-    query = """
-        select task_run.name, task_run.state_name from task_run
-        join flow_run on flow_run.id = flow_run_id
-        where flow_run.id = (
-            select flow_run.id from flow_run join flow on flow.id = flow_id
-            where flow.name = 'study arcane' order by flow_run.created desc limit 1)
-    """
-    with sqlite3.connect(prefect_home / "prefect.db") as database:
-        return dict(database.execute(query).fetchall())
-
-
 @pytest.fixture(scope="module")
 def studied(new_project):
     """A project of SISA shards, and the study as it was printed the first time."""
@@ -38,14 +25,8 @@ def studied(new_project):
     return project
 
 
-def test_the_files_are_there_and_name_nobody(studied):
-    folder = studied.root / "studies" / "arcane"
-    assert {path.name for path in folder.iterdir()} == FILES
-    for path in folder.iterdir():
-        text = path.read_text()
-        assert "writer-" not in text, path.name
-        assert "digit-" not in text, path.name
-    assert json.loads((folder / "arcane.json").read_text()) == json.loads(studied.observed["first"])
+def test_the_files_are_there_and_name_nobody(studied, check_study):
+    check_study(studied, "arcane", FILES)
 
 
 def test_all_contenders_are_measured(studied):
@@ -57,9 +38,9 @@ def test_all_contenders_are_measured(studied):
     assert found["facts"]["classes"] == 10
 
 
-def test_the_second_time_everything_comes_from_cache(studied, prefect_home):
+def test_the_second_time_everything_comes_from_cache(studied, latest_tasks):
     assert studied.cli("study", "arcane", *GRID, "--json") == studied.observed["first"]
-    states = latest_tasks(prefect_home)
+    states = latest_tasks("study arcane")
     cells = {name: state for name, state in states.items() if not name.startswith("log")}
     assert len(cells) == TASKS
     assert set(cells.values()) == {"Cached"}

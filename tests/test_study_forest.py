@@ -16,19 +16,6 @@ ASKED = (
 FILES = {"forest.csv", "deletions.csv", "forest.json", "forest.html"}
 
 
-def latest_tasks(prefect_home):
-    """Return task name -> state in the latest run of the study."""
-    query = """
-        select task_run.name, task_run.state_name from task_run
-        join flow_run on flow_run.id = flow_run_id
-        where flow_run.id = (
-            select flow_run.id from flow_run join flow on flow.id = flow_id
-            where flow.name = 'study forest' order by flow_run.created desc limit 1)
-    """
-    with sqlite3.connect(prefect_home / "prefect.db") as database:
-        return dict(database.execute(query).fetchall())
-
-
 @pytest.fixture(scope="module")
 def studied(new_project):
     """A project with imported records and nothing else, and the study as it was first printed."""
@@ -38,14 +25,8 @@ def studied(new_project):
     return project
 
 
-def test_the_files_are_there_and_name_nobody(studied):
-    folder = studied.root / "studies" / "forest"
-    assert {path.name for path in folder.iterdir()} == FILES
-    for path in folder.iterdir():
-        text = path.read_text()
-        assert "writer-" not in text, path.name
-        assert "digit-" not in text, path.name
-    assert json.loads((folder / "forest.json").read_text()) == json.loads(studied.observed["first"])
+def test_the_files_are_there_and_name_nobody(studied, check_study):
+    check_study(studied, "forest", FILES)
 
 
 def test_deletions_are_exact_and_cheaper_than_a_refit(studied):
@@ -64,10 +45,10 @@ def test_deletions_are_exact_and_cheaper_than_a_refit(studied):
         assert worst["rows"] > worst["candidates_rows"]
 
 
-def test_the_second_time_everything_comes_from_cache(studied, prefect_home):
+def test_the_second_time_everything_comes_from_cache(studied, latest_tasks):
     again = studied.cli("study", "forest", *ASKED, "--json")
     assert again == studied.observed["first"]
-    states = latest_tasks(prefect_home)
+    states = latest_tasks("study forest")
     cells = {name: state for name, state in states.items() if not name.startswith("log")}
     assert len(cells) == 6
     assert set(cells.values()) == {"Cached"}
@@ -77,12 +58,12 @@ def test_the_second_time_everything_comes_from_cache(studied, prefect_home):
     assert list((studied.root / "mlartifacts").rglob("forest.html"))
 
 
-def test_more_depths_measure_only_what_is_new(studied, prefect_home):
+def test_more_depths_measure_only_what_is_new(studied, latest_tasks):
     more = ["0,1,3" if one == "0,3" else one for one in ASKED]
     said = studied.cli("study", "forest", *more)
     assert "6 of 6 forests are byte-equal" in said
     assert "Page: studies/forest/forest.html" in said
-    states = latest_tasks(prefect_home)
+    states = latest_tasks("study forest")
     new = {name for name, state in states.items() if state == "Completed" and "forest" in name}
     assert new == {f"forest 1 random layers, seed {number}" for number in range(2)}
     assert {s for name, s in states.items() if name.startswith("scikit-learn")} == {"Cached"}

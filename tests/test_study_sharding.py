@@ -11,19 +11,6 @@ GRID = ("--shards", "1,4", "--slices", "1,3", "--requests", "1,8", "--seeds", "2
 FILES = {"sharding.csv", "points.csv", "paper.csv", "sharding.json", "sharding.html"}
 
 
-def latest_tasks(prefect_home):
-    """Return task name -> state in the latest run of the study."""
-    query = """
-        select task_run.name, task_run.state_name from task_run
-        join flow_run on flow_run.id = flow_run_id
-        where flow_run.id = (
-            select flow_run.id from flow_run join flow on flow.id = flow_id
-            where flow.name = 'study sharding' order by flow_run.created desc limit 1)
-    """
-    with sqlite3.connect(prefect_home / "prefect.db") as database:
-        return dict(database.execute(query).fetchall())
-
-
 @pytest.fixture(scope="module")
 def studied(new_project):
     """A project, and the study as it was printed the first time."""
@@ -33,16 +20,8 @@ def studied(new_project):
     return project
 
 
-def test_the_files_are_there_and_name_nobody(studied):
-    folder = studied.root / "studies" / "sharding"
-    assert {path.name for path in folder.iterdir()} == FILES
-    for path in folder.iterdir():
-        text = path.read_text()
-        assert "writer-" not in text, path.name
-        assert "digit-" not in text, path.name
-    assert json.loads((folder / "sharding.json").read_text()) == json.loads(
-        studied.observed["first"]
-    )
+def test_the_files_are_there_and_name_nobody(studied, check_study):
+    check_study(studied, "sharding", FILES)
 
 
 def test_full_retraining_is_a_cell_and_gains_nothing(studied):
@@ -54,10 +33,10 @@ def test_full_retraining_is_a_cell_and_gains_nothing(studied):
     assert found["check"]["within"] >= found["check"]["compared"] - 3
 
 
-def test_the_second_time_everything_comes_from_cache(studied, prefect_home):
+def test_the_second_time_everything_comes_from_cache(studied, latest_tasks):
     again = studied.cli("study", "sharding", *GRID, "--json")
     assert again == studied.observed["first"]
-    states = latest_tasks(prefect_home)
+    states = latest_tasks("study sharding")
     cells = {name: state for name, state in states.items() if not name.startswith("log")}
     assert len(cells) == 8
     assert set(cells.values()) == {"Cached"}
@@ -67,10 +46,10 @@ def test_the_second_time_everything_comes_from_cache(studied, prefect_home):
     assert list((studied.root / "mlartifacts").rglob("sharding.html"))
 
 
-def test_other_requests_train_nothing_again(studied, prefect_home):
+def test_other_requests_train_nothing_again(studied, latest_tasks):
     other = ["3,9" if one == "1,8" else one for one in GRID]
     assert "Page: studies/sharding/sharding.html" in studied.cli("study", "sharding", *other)
-    states = latest_tasks(prefect_home)
+    states = latest_tasks("study sharding")
     assert {s for name, s in states.items() if name.startswith("build")} == {"Cached"}
     assert {s for name, s in states.items() if name.startswith("count")} == {"Completed"}
 

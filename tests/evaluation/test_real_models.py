@@ -159,3 +159,24 @@ def test_the_counter_follows_the_formula(space, parent, chosen) -> None:
     assert slices == cost.states
     assert abs(figures["counted"] - figures["predicted"]) < 2 * BATCH * slices
     assert 0 < figures["share_of_full"] <= 1.02
+
+
+def test_shared_constituents_compute_once_and_change_nothing(space, parent) -> None:
+    one = space.records.mask([space.records.record_ids[0]])
+    view = View("b1", parent, METHODS["sisa"].needs, space, ~one, one)
+    jobs = METHODS["sisa"].jobs(view)
+    made = [space.constituent(j.shard, METHODS["sisa"].run(view, j), ~one) for j in jobs]
+    child = Ensemble.from_store(space.card("b1", made, ~one, parent=parent), space.store)
+    models = {"unlearned": child, "parent": Ensemble.from_store(parent, space.store)}
+    alone = {name: model.probabilities(space.records.inputs) for name, model in models.items()}
+
+    calls = []
+    for model in models.values():
+        for network in model.networks:
+            network.register_forward_hook(lambda *_: calls.append(1))
+    context = EvaluationContext(models, {"retain": space.records}, SETTINGS)
+    for name, expected in alone.items():
+        assert (context.probabilities(name, "retain") == expected).all()
+    shards = len(parent.constituents)
+    assert shards > 1
+    assert len(calls) == shards + 1, "one of them was trained again"

@@ -11,6 +11,7 @@ from torch import nn
 from forgetflow.errors import InputError, VerdictError
 from forgetflow.training import ensemble as ensemble_module
 from forgetflow.training.ensemble import (
+    Constituent,
     Ensemble,
     ModelCard,
     card_digest,
@@ -59,7 +60,12 @@ class Table(nn.Module):
 
 def combined(card, aggregation, *tables):
     networks = [Table(rows).eval() for rows in tables]
-    return Ensemble(replace(card, aggregation=aggregation), networks, CPU)
+    members = tuple(
+        Constituent(shard, f"key-{shard}", f"weights-{shard}", 1, ())
+        for shard in range(len(tables))
+    )
+    card = replace(card, aggregation=aggregation, constituents=members)
+    return Ensemble(card, networks, CPU)
 
 
 def inputs(count):

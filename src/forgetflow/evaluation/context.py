@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from forgetflow.config import Settings
 from forgetflow.records.record_set import RecordSet
+from forgetflow.training.ensemble import Ensemble, probabilities_of
 
 MODELS = ("unlearned", "original", "parent", "oracle")
 """Model names in the order in which figures are listed."""
@@ -78,13 +79,24 @@ class EvaluationContext:
         """Return the class probabilities of a model on a set, float64 (N, C)."""
         place = (model, name)
         if place not in self._cache:
-            records = self.sets[name]
-            self._cache[place] = (
-                self.models[model].probabilities(records.inputs)
-                if len(records)
-                else np.empty((0, len(records.schema.class_names)))
-            )
+            records, asked = self.sets[name], self.models[model]
+            if not len(records):
+                self._cache[place] = np.empty((0, len(records.schema.class_names)))
+            elif isinstance(asked, Ensemble) and asked.networks:
+                self._predict_together(name)
+            else:
+                self._cache[place] = asked.probabilities(records.inputs)
         return self._cache[place]
+
+    def _predict_together(self, name: str) -> None:
+        """Let all ensembles predict a set: most of their constituents are the same."""
+        ensembles = {
+            model: one
+            for model, one in self.models.items()
+            if isinstance(one, Ensemble) and one.networks
+        }
+        found = probabilities_of(list(ensembles.values()), self.sets[name].inputs)
+        self._cache.update(zip(((model, name) for model in ensembles), found, strict=True))
 
     def predictions(self, model: str, name: str) -> NDArray[np.intp]:
         """Return the predicted classes, (N,); ties go to the lowest class index."""

@@ -236,15 +236,26 @@ class Ensemble:
         Raises:
             InputError: no constituent is left because every record was forgotten.
         """
+        return probabilities_of([self], inputs)[0]
+
+    def combined(self, batch: torch.Tensor, known: dict[str, torch.Tensor]) -> torch.Tensor:
+        """Return class probabilities of one batch, float64 (B, C), on the ensemble's device.
+
+        Args:
+            batch: inputs (B, *shape).
+            known: digest of weights -> outputs on this batch; what is missing is added.
+
+        Raises:
+            InputError: no constituent is left because every record was forgotten.
+        """
         if not self.networks:
             raise InputError("every record was forgotten: this model has no constituent left")
-        rule, classes = self.card.aggregation, self.card.classes
-        with torch.inference_mode():
-            chunks = [
-                combine(self._outputs(x), rule, self.shards, classes).cpu()
-                for x in torch.from_numpy(inputs).split(BATCH)
-            ]
-        return torch.cat(chunks).numpy()
+        placed = batch.to(self.device)
+        for member, network in zip(self.card.constituents, self.networks, strict=True):
+            if member.weights not in known:
+                known[member.weights] = network(placed)
+        outputs = torch.stack([known[member.weights] for member in self.card.constituents])
+        return combine(outputs, self.card.aggregation, self.shards, self.card.classes)
 
     def predict(self, inputs: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the predicted class index of every input, int64 (N,)."""
@@ -253,6 +264,26 @@ class Ensemble:
     def _outputs(self, inputs: torch.Tensor) -> torch.Tensor:
         placed = inputs.to(self.device)
         return torch.stack([network(placed) for network in self.networks])
+
+
+def probabilities_of(
+    ensembles: Sequence[Ensemble], inputs: NDArray[np.float32]
+) -> list[NDArray[np.float64]]:
+    """Return the class probabilities of several ensembles, float64 (N, C) each.
+
+    The same as `Ensemble.probabilities` of each; constituents that they have in common, as
+    generations mostly do, compute once.
+
+    Raises:
+        InputError: an ensemble has no constituent left.
+    """
+    parts: list[list[torch.Tensor]] = [[] for _ in ensembles]
+    with torch.inference_mode():
+        for x in torch.from_numpy(inputs).split(BATCH):
+            known: dict[str, torch.Tensor] = {}
+            for one, found in zip(ensembles, parts, strict=True):
+                found.append(one.combined(x, known).cpu())
+    return [torch.cat(found).numpy() for found in parts]
 
 
 def _network(
