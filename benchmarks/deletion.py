@@ -120,7 +120,7 @@ def show(what: str, seconds: list[float]) -> None:
 
 
 START = (
-    "from flows.runtime import ensure_server; from forgetflow.project import Project; "
+    "from flows.runtime import ensure_server; from forgetflow.config.project import Project; "
     "ensure_server(Project.find())"
 )
 

@@ -29,14 +29,14 @@ import forgetflow  # noqa: F401  (first: it sets the environment torch reads whe
 import numpy as np
 import yaml
 
-from forgetflow.config import DataSettings
-from forgetflow.extractor_export import export_extractor
-from forgetflow.partition import place
+from forgetflow.config.data import DataSettings
+from forgetflow.config.project import Project
 from forgetflow.partition.assignment import write_assignment
-from forgetflow.project import Project
+from forgetflow.partition.registry import place
 from forgetflow.records.ingest import ingest
 from forgetflow.records.record_set import RecordSet, read_record_set
-from forgetflow.records.sources import import_records
+from forgetflow.records.sources.registry import import_records
+from forgetflow.serving.extractor import export_extractor
 from forgetflow.studies.builds import builds
 from forgetflow.training.ensemble import Ensemble
 from forgetflow.training.workspace import Workspace

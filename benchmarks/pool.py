@@ -39,26 +39,28 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Subset, TensorDataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from forgetflow.config import DataSettings, Settings
-from forgetflow.evaluation.audit.context import AuditContext
-from forgetflow.evaluation.audit.klom import Klom
-from forgetflow.memory_store import MemoryStore
-from forgetflow.partition import place
+from forgetflow.audit.context import AuditContext
+from forgetflow.audit.klom import Klom
+from forgetflow.config.data import DataSettings
+from forgetflow.config.project import Project
+from forgetflow.config.settings import Settings
 from forgetflow.partition.assignment import write_assignment
-from forgetflow.project import Project
+from forgetflow.partition.registry import place
+from forgetflow.pools.pool import Untrained
+from forgetflow.pools.trial import Trial
+from forgetflow.pools.workers import warm_workers
 from forgetflow.records.ingest import ingest
 from forgetflow.records.record_set import read_record_set
-from forgetflow.records.sources import import_records
-from forgetflow.store import Store
+from forgetflow.records.sources.registry import import_records
+from forgetflow.store.memory import MemoryStore
+from forgetflow.store.store import Store
 from forgetflow.training import trainer
-from forgetflow.training.chain import Chain, Recipe, Samples
-from forgetflow.training.pool import Untrained
+from forgetflow.training.chain import Chain, Samples
+from forgetflow.training.recipe import Recipe
 from forgetflow.training.sequential import untrained, weights_of
 from forgetflow.training.trainer import train_chain, train_chains
 from forgetflow.training.work import peak_memory
-from forgetflow.training.workers import warm_workers
 from forgetflow.training.workspace import Workspace
-from forgetflow.unlearning.trial import Trial
 
 PARAMS = Path(__file__).parents[1] / "params.yaml"
 WORKERS = 2

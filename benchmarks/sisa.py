@@ -140,12 +140,12 @@ def unlearn_here(batch: str, method: str) -> dict[str, Any]:
     Returns:
         Wall seconds, CPU seconds, seconds of training, samples, weights digest.
     """
-    from forgetflow.project import Project
+    from forgetflow.config.project import Project
 
     project = start_here()
     from flows import opened
     from flows.forget import unlearn
-    from forgetflow.unlearning import method_named
+    from forgetflow.unlearning.registry import method_named
     from forgetflow.unlearning.runner import deletion_cost
 
     started, used = time.perf_counter(), time.process_time()
@@ -279,8 +279,8 @@ def cpu_of_children() -> float:
 
 def chains_here() -> dict[str, float]:
     """Train all constituents with `train_chains` into an empty store on disk."""
-    from forgetflow.project import Project
-    from forgetflow.store import Store
+    from forgetflow.config.project import Project
+    from forgetflow.store.store import Store
     from forgetflow.training.trainer import train_chains
     from forgetflow.training.workspace import Workspace
 
@@ -294,7 +294,7 @@ def chains_here() -> dict[str, float]:
 
 def tasks_here() -> dict[str, float]:
     """Train all constituents as the pipeline does: a Prefect task for each."""
-    from forgetflow.project import Project
+    from forgetflow.config.project import Project
 
     project = Project(start_here())  # Prefect reads its settings when it is imported
     from prefect import flow
@@ -302,7 +302,7 @@ def tasks_here() -> dict[str, float]:
     from flows.devices import open_slots
     from flows.runner import task_runner
     from flows.tasks import train_all
-    from forgetflow.store import Store
+    from forgetflow.store.store import Store
 
     @flow(name="train all", task_runner=task_runner())
     def train_everything() -> float:
@@ -448,7 +448,7 @@ def inside(root: Path, *arguments: str) -> dict[str, Any]:
 def start_here() -> Path:
     """Find the project's server before Prefect is imported; returns the project's folder."""
     from flows.runtime import configure, ensure_server
-    from forgetflow.project import Project
+    from forgetflow.config.project import Project
 
     configure()
     project = Project.find()

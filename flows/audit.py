@@ -14,33 +14,25 @@ from flows.devices import device_slot, slots, uses_gpu
 from flows.growing import TrialName, grow_members, trial_named
 from flows.progress import progress_bars
 from flows.tasks import CACHED
-from forgetflow.config import AuditSettings
+from forgetflow.audit.audit import Audit
+from forgetflow.audit.audit import audit as judge
+from forgetflow.audit.context import CONTROLS, FLOOR, ORACLE, ORIGINAL, AuditContext
+from forgetflow.audit.registry import AUDITS
+from forgetflow.config.evaluate import AuditSettings
+from forgetflow.config.project import Project
 from forgetflow.errors import VerdictError
-from forgetflow.evaluation.audit import AUDITS
-from forgetflow.evaluation.audit.audit import Audit
-from forgetflow.evaluation.audit.audit import audit as judge
-from forgetflow.evaluation.audit.context import (
-    CONTROLS,
-    FLOOR,
-    ORACLE,
-    ORIGINAL,
-    AuditContext,
-)
-from forgetflow.keys import code_digest, digest_of
-from forgetflow.project import Project
+from forgetflow.keys.code import code_digest, module_of
+from forgetflow.keys.digests import digest_of
+from forgetflow.pools.plan import Plan
+from forgetflow.pools.pool import Untrained, member_seed
+from forgetflow.pools.trial import PARENT, Trial
+from forgetflow.pools.workers import warm_workers
 from forgetflow.records.record_set import read_record_set
 from forgetflow.training import environment
-from forgetflow.training.learners import learners
-from forgetflow.training.pool import Untrained, member_seed
+from forgetflow.training.registry import learners
 from forgetflow.training.sequential import weights_of
 from forgetflow.training.work import slice_samples
-from forgetflow.training.workers import warm_workers
-from forgetflow.unlearning import method_named
-from forgetflow.unlearning.pool import Plan
-from forgetflow.unlearning.trial import PARENT, Trial
-
-SHARED = ("audit", "context", "controls", "intervals", "protocol", "remarks")
-"""Files of the audit room that all measures use."""
+from forgetflow.unlearning.registry import method_named
 
 TEACHERS = 4
 """Untrained networks that ZRF compares with."""
@@ -81,9 +73,7 @@ def audit(
             "teachers": TEACHERS,
             "seed": trial.space.settings.run.seed,
             "code": code_digest(
-                *(f"evaluation/{file}.py" for file in ("distance", "membership", "protocol")),
-                *(f"evaluation/audit/{file}.py" for file in (*SHARED, *AUDITS)),
-                "training/abilities.py",
+                module_of(judge), module_of(Untrained), *map(module_of, AUDITS.values())
             ),
         }
     )

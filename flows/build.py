@@ -13,19 +13,18 @@ from flows.evaluate import evaluate
 from flows.outputs import holds, write_receipt
 from flows.runner import task_runner
 from flows.tasks import CACHED, train_all
-from forgetflow.attribution import attribute as attribute_scores
-from forgetflow.attribution import write_scores
-from forgetflow.keys import bytes_digest, code_digest, digest_of
-from forgetflow.partition import place
+from forgetflow.attribution.attribute import attribute as attribute_scores
+from forgetflow.attribution.registry import ENGINES
+from forgetflow.attribution.scores import write_scores
+from forgetflow.config.project import Project
+from forgetflow.keys.code import code_digest, module_of
+from forgetflow.keys.digests import bytes_digest, digest_of
 from forgetflow.partition.assignment import write_assignment
-from forgetflow.project import Project
+from forgetflow.partition.registry import PLACEMENTS, place
 from forgetflow.records.ingest import ingest as ingest_records
 from forgetflow.records.record_set import read_record_set
 from forgetflow.requests.batches import ORIGINAL
 from forgetflow.training.ensemble import Ensemble, read_card, write_model
-
-ATTRIBUTION = ("__init__", "grad_dot", "task")
-"""Files of the attribution room that decide scores."""
 
 
 @flow(name="ingest")
@@ -46,9 +45,7 @@ def partition() -> dict[str, Any]:
             "priors": bytes_digest(records.priors.tobytes()),  # not part of a record's digest
             "partition": settings.partition.model_dump(mode="json"),
             "seed": settings.run.seed,
-            "code": code_digest(
-                "keys.py", "partition/slices.py", f"partition/{settings.partition.method}.py"
-            ),
+            "code": code_digest(module_of(PLACEMENTS[settings.partition.method])),
         }
     )
     fresh = not holds(project.partition, key)
@@ -75,15 +72,15 @@ def attribute() -> dict[str, Any]:
     """Score how every training record moves the original model's margins on test records."""
     project = Project.find()
     open_slots(project)
-    settings = project.settings.attribution
+    settings, engine = project.settings.attribution, project.settings.attribution_method
     key = digest_of(
         {
             "model": read_card(project.model(ORIGINAL)).digest,
             "train": opened.workspace(project).records.digest,
             "test": read_record_set(project.test).digest,
             "attribution": settings.model_dump(mode="json"),
-            "engine": project.settings.attribution_method,
-            "code": code_digest(*(f"attribution/{n}.py" for n in ATTRIBUTION)),
+            "engine": engine,
+            "code": code_digest(module_of(attribute_scores), module_of(ENGINES[engine])),
         }
     )
     fresh = not holds(project.attribution(ORIGINAL), key)

@@ -23,7 +23,7 @@ from prefect.client.schemas.actions import GlobalConcurrencyLimitUpdate
 from prefect.settings import PREFECT_API_URL, get_current_settings
 
 from flows.runtime import running_server
-from forgetflow.project import Project
+from forgetflow.config.project import Project
 
 LIMIT = "gpu"
 LEASE_SECONDS = 60.0

@@ -11,23 +11,24 @@ from flows.devices import device_slot, open_slots
 from flows.publish import publish
 from flows.runner import task_runner
 from flows.tasks import CACHED, unlearn_all
-from forgetflow.evaluation import MEASURES
-from forgetflow.evaluation.audit.audit import write_audit, write_no_audit
-from forgetflow.evaluation.audit.context import SETS as AUDITED
-from forgetflow.evaluation.audit.summary import headline
+from forgetflow.audit.audit import write_audit, write_no_audit
+from forgetflow.audit.context import SETS as AUDITED
+from forgetflow.audit.summary import headline
+from forgetflow.config.project import Project
 from forgetflow.evaluation.context import EvaluationContext
 from forgetflow.evaluation.evaluate import Evaluation, with_extra, write_evaluation
 from forgetflow.evaluation.evaluate import evaluate as measure_all
 from forgetflow.evaluation.gate import check_gate
 from forgetflow.evaluation.points import costs, points
-from forgetflow.keys import code_digest, digest_of
-from forgetflow.project import Project
+from forgetflow.evaluation.registry import MEASURES
+from forgetflow.keys.code import code_digest, module_of
+from forgetflow.keys.digests import digest_of
 from forgetflow.records.record_set import read_record_set
 from forgetflow.requests.batches import ORIGINAL
 from forgetflow.training.ensemble import Ensemble, ModelCard, read_card
 from forgetflow.training.work import closed_form_samples
-from forgetflow.unlearning import method_named
 from forgetflow.unlearning.cost import Cost, cost_of
+from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import check_integrity, deletion_cost, restarts
 
 REFERENCE = "retrain"
@@ -140,9 +141,7 @@ def _run(project: Project, card: ModelCard, oracle: Oracle | None) -> Evaluation
             "oracle": oracle.card.digest if oracle else None,
             "test": read_record_set(project.test).digest,
             "settings": settings.model_dump(mode="json"),
-            "code": code_digest(
-                "evaluation/context.py", *(f"evaluation/{name}.py" for name in MEASURES)
-            ),
+            "code": code_digest(module_of(measure_all), *map(module_of, MEASURES.values())),
         }
     )
     result = measure_task(key=key, generation=card.generation, with_oracle=oracle is not None)

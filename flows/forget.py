@@ -22,15 +22,15 @@ from flows.evaluate import evaluate
 from flows.report import report
 from flows.runner import task_runner
 from flows.tasks import unlearn_all
-from forgetflow.atomic import write_atomically
+from forgetflow.config.project import Project
 from forgetflow.errors import InputError
-from forgetflow.project import Project
+from forgetflow.files.atomic import write_atomically
 from forgetflow.requests.batches import read_batches, set_method
 from forgetflow.requests.ledger import Ledger
 from forgetflow.requests.states import State, batch_state
 from forgetflow.training.ensemble import write_model
-from forgetflow.unlearning import method_named
-from forgetflow.versioning import commit_stages, has_dvc, seal_and_track
+from forgetflow.unlearning.registry import method_named
+from forgetflow.versioning.dvc import commit_stages, has_dvc, seal_and_track
 
 
 @flow(name="unlearn", flow_run_name="unlearn {batch}", task_runner=task_runner())

@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from flows import opened
-from forgetflow.project import Project
-from forgetflow.unlearning.pool import Plan
-from forgetflow.unlearning.trial import Trial
+from forgetflow.config.project import Project
+from forgetflow.pools.plan import Plan
+from forgetflow.pools.trial import Trial
 
 TrialName = Mapping[str, Any]
 

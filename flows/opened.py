@@ -7,7 +7,7 @@ itself; threads of one process share what is opened here.
 from functools import lru_cache
 from pathlib import Path
 
-from forgetflow.project import Project
+from forgetflow.config.project import Project
 from forgetflow.training.workspace import Workspace
 from forgetflow.unlearning.runner import Deletion
 

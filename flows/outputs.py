@@ -3,9 +3,9 @@
 import json
 from pathlib import Path
 
-from forgetflow.atomic import write_atomically
-from forgetflow.evaluation.files import json_bytes
-from forgetflow.keys import bytes_digest
+from forgetflow.files.atomic import write_atomically
+from forgetflow.files.formats import json_bytes
+from forgetflow.keys.digests import bytes_digest
 
 RECEIPT = "receipt.json"
 

@@ -8,10 +8,10 @@ from typing import Any
 
 from prefect import task
 
+from forgetflow.config.project import Project
 from forgetflow.evaluation.evaluate import Evaluation, read_evaluation, read_gate
 from forgetflow.evaluation.gate import GateVerdict
 from forgetflow.lineage.facts import DeletionFacts, GenerationFacts
-from forgetflow.project import Project
 from forgetflow.requests.batches import ORIGINAL, read_batches
 from forgetflow.requests.ledger import Ledger
 from forgetflow.requests.states import batch_state

@@ -2,8 +2,8 @@
 
 from prefect import flow, task
 
+from forgetflow.config.project import Project
 from forgetflow.evaluation.report import write_report
-from forgetflow.project import Project
 
 
 @flow(name="report")

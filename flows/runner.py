@@ -5,8 +5,8 @@ from typing import Any
 from prefect.task_runners import TaskRunner, ThreadPoolTaskRunner
 
 from flows.devices import slots
+from forgetflow.config.project import Project
 from forgetflow.errors import InputError
-from forgetflow.project import Project
 
 
 def task_runner() -> TaskRunner[Any]:

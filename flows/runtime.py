@@ -17,8 +17,8 @@ from pathlib import Path
 
 from filelock import FileLock
 
+from forgetflow.config.project import Project
 from forgetflow.errors import ForgetflowError, InputError
-from forgetflow.project import Project
 
 START_SECONDS = 120
 """How long a server may take; the very first start migrates a database."""

@@ -8,7 +8,7 @@ the payload.
 
 from flows.events import SEALED
 from flows.runtime import ensure_server
-from forgetflow.project import Project
+from forgetflow.config.project import Project
 
 DEPLOYMENT = "on-sealed-batch"
 

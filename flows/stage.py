@@ -8,8 +8,8 @@ import sys
 from collections.abc import Callable
 
 from flows.runtime import ensure_server
+from forgetflow.config.project import Project
 from forgetflow.errors import ForgetflowError
-from forgetflow.project import Project
 
 
 def main(arguments: list[str]) -> int:

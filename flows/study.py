@@ -12,10 +12,12 @@ from flows.devices import device_slot, open_slots
 from flows.progress import progress_bars
 from flows.runner import task_runner
 from flows.tasks import CACHED
-from forgetflow.evaluation.audit.audit import Audit, write_audit
-from forgetflow.evaluation.audit.summary import HEADLINES
-from forgetflow.keys import bytes_digest, code_digest, digest_of
-from forgetflow.project import Project
+from forgetflow.audit.audit import Audit, write_audit
+from forgetflow.audit.summary import HEADLINES
+from forgetflow.config.project import Project
+from forgetflow.keys.code import code_digest, module_of
+from forgetflow.keys.digests import bytes_digest, digest_of
+from forgetflow.partition.registry import PLACEMENTS
 from forgetflow.records.record_set import read_record_set
 from forgetflow.studies.builds import builds
 from forgetflow.studies.grid import Grid
@@ -29,24 +31,6 @@ from forgetflow.studies.sharding import (
 )
 from forgetflow.training import environment
 from forgetflow.training.workspace import Workspace
-
-PLACEMENT_CODE = (
-    "keys.py",
-    "partition/assignment.py",
-    "partition/sisa.py",
-    "partition/slices.py",
-    "studies/grid.py",
-)
-BUILD_CODE = (*PLACEMENT_CODE, "memory_store.py", "studies/builds.py", "training/ensemble.py")
-COUNT_CODE = (
-    *PLACEMENT_CODE,
-    "partition/expectation.py",
-    "partition/forecast.py",
-    "studies/counting.py",
-    "studies/draws.py",
-    "studies/expected.py",
-    "studies/sharding.py",
-)
 
 
 @flow(name="study methods", task_runner=task_runner())
@@ -172,7 +156,7 @@ def build_task_keys(project: Project, space: Workspace, grid: Grid) -> dict[tupl
         "test": read_record_set(project.test).digest,
         "recipe": space.recipe.for_pools().digest,
         "seeds": grid.seeds,
-        "code": code_digest(*BUILD_CODE),
+        "code": code_digest(module_of(builds), *map(module_of, PLACEMENTS.values())),
     }
     return {cell: digest_of(["build cell", common, list(cell)]) for cell in grid.cells}
 
@@ -187,7 +171,7 @@ def count_task_keys(space: Workspace, grid: Grid) -> dict[tuple[int, int], str]:
         "seed": space.settings.run.seed,
         "requests": list(grid.requests),
         "draws": grid.draws,
-        "code": code_digest(*COUNT_CODE),
+        "code": code_digest(module_of(point_rows), *map(module_of, PLACEMENTS.values())),
     }
     return {cell: digest_of(["count cell", common, list(cell)]) for cell in grid.cells}
 

@@ -9,10 +9,12 @@ from prefect.futures import PrefectFuture
 from flows import opened
 from flows.devices import device_slot, open_slots
 from flows.runner import task_runner
-from flows.study import BUILD_CODE, collect_all, facts_of, log_task
+from flows.study import collect_all, facts_of, log_task
 from flows.tasks import CACHED
-from forgetflow.keys import bytes_digest, code_digest, digest_of
-from forgetflow.project import Project
+from forgetflow.config.project import Project
+from forgetflow.keys.code import code_digest, module_of
+from forgetflow.keys.digests import bytes_digest, digest_of
+from forgetflow.partition.registry import PLACEMENTS
 from forgetflow.records.record_set import read_record_set
 from forgetflow.studies.arcane import (
     ArcaneStudy,
@@ -32,23 +34,8 @@ from forgetflow.studies.arcane_trial import (
     joint_settings,
     network_outcomes,
 )
-from forgetflow.training.chain import Recipe
+from forgetflow.training.recipe import Recipe
 from forgetflow.training.workspace import Workspace
-
-CODE = (
-    *BUILD_CODE,
-    "partition/arcane.py",
-    "partition/selection.py",
-    "studies/arcane.py",
-    "studies/arcane_counts.py",
-    "studies/arcane_grid.py",
-    "studies/arcane_trial.py",
-    "studies/counting.py",
-    "studies/draws.py",
-    "training/aggregation.py",
-    "training/work.py",
-)
-"""Source files that decide a row, besides those of the recipes."""
 
 EVERYBODY = Chosen("all", 1.0)
 
@@ -208,7 +195,9 @@ def ingredients(project: Project, space: Workspace, grid: ArcaneGrid) -> dict[st
         "selection": settings.partition.selection.model_dump(mode="json"),
         "bounds": list(settings.partition.prior_thresholds),
         "grid": grid.to_json(),
-        "code": code_digest(*CODE),
+        "code": code_digest(
+            module_of(model_row), module_of(arcane_outcomes), *map(module_of, PLACEMENTS.values())
+        ),
     }
 
 

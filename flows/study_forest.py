@@ -1,6 +1,5 @@
 """The study of forests as a flow: one cached task for every forest, one for every reference."""
 
-from importlib.resources import files
 from typing import Any
 
 from prefect import flow, task
@@ -10,16 +9,14 @@ from flows.devices import device_slot, open_slots
 from flows.runner import task_runner
 from flows.study import collect_all, log_task
 from flows.tasks import CACHED
-from forgetflow.keys import code_digest, digest_of
+from forgetflow.config.project import Project
+from forgetflow.keys.code import code_digest, module_of
+from forgetflow.keys.digests import digest_of
 from forgetflow.models.forest import grid_of
-from forgetflow.project import Project
 from forgetflow.records.record_set import RecordSet, read_record_set
 from forgetflow.studies.forest import ForestStudy, put_together, write_forest_study
 from forgetflow.studies.forest_grid import ForestGrid
 from forgetflow.studies.forest_trial import Material, Trial, flat, reference, trial
-
-TRIAL_CODE = ("keys.py", "models/forest.py", "studies/forest_trial.py")
-"""Source files that decide a trial, besides those of `forgetflow.forest`."""
 
 
 @flow(name="study forest", task_runner=task_runner())
@@ -135,14 +132,12 @@ def ingredients(
 ) -> dict[str, Any]:
     """Return what decides every forest of the study, besides what is asked."""
     cuts = grid_of(project.settings.model.forest, facts["features"], project.root).thresholds
-    library = sorted(f.name for f in (files("forgetflow") / "forest").iterdir())
-    code = [f"forest/{name}" for name in library if name.endswith(".py")]
     return {
         "facts": facts,
         "records": records.digest,
         "test": test.digest,
         "thresholds": digest_of([cut.tolist() for cut in cuts]),
-        "code": code_digest(*code, *TRIAL_CODE),
+        "code": code_digest(module_of(trial)),
     }
 
 

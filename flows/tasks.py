@@ -14,11 +14,11 @@ from prefect.futures import PrefectFuture, as_completed
 from flows import opened
 from flows.devices import device_slot
 from flows.progress import progress_bars
-from forgetflow.project import Project
-from forgetflow.store import Receipt
+from forgetflow.config.project import Project
+from forgetflow.store.receipt import Receipt
 from forgetflow.training.trainer import train_chain
-from forgetflow.unlearning import method_named
 from forgetflow.unlearning.protocol import Job
+from forgetflow.unlearning.registry import method_named
 
 CachedByKey = CacheKeyFnPolicy(cache_key_fn=lambda _, arguments: str(arguments["key"]))
 

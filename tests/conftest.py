@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from forgetflow.project import Project
+from forgetflow.config.project import Project
 
 
 @pytest.fixture(scope="session")

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from forgetflow import cli
+from forgetflow.cli import main as cli
 from forgetflow.errors import InputError
 
 REPOSITORY = Path(__file__).parents[1]

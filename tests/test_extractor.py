@@ -14,23 +14,23 @@ import yaml
 from sklearn.datasets import load_digits
 from typer.testing import CliRunner
 
-from forgetflow import cli
-from forgetflow.doctor import examine
+from forgetflow.cli import main as cli
+from forgetflow.cli.doctor import examine
+from forgetflow.config.project import Project
 from forgetflow.errors import ForgetflowError, VerdictError
+from forgetflow.files.parquet import read_parquet
 from forgetflow.lineage.facts import GenerationFacts
 from forgetflow.lineage.logged_model import _write_mlmodel
 from forgetflow.lineage.pyfunc import _load_pyfunc
-from forgetflow.parquet import read_parquet
-from forgetflow.partition import place
 from forgetflow.partition.assignment import write_assignment
-from forgetflow.prediction import predict_file
-from forgetflow.project import Project
+from forgetflow.partition.registry import place
 from forgetflow.records.extractor import Extractor
 from forgetflow.records.record_set import read_record_set
 from forgetflow.requests.intake import add_request
 from forgetflow.requests.seal import seal
+from forgetflow.serving.prediction import predict_file
 from forgetflow.training.ensemble import Ensemble, read_card
-from forgetflow.unlearning import method_named
+from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import Deletion, build_original, unlearn
 
 PUBLIC = {

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from forgetflow.keys import bytes_digest
+from forgetflow.keys.digests import bytes_digest
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 

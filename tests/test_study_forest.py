@@ -71,12 +71,14 @@ def test_more_depths_measure_only_what_is_new(studied, latest_tasks):
 
 FORGETFUL = """
 from dataclasses import replace
+from functools import wraps
 
 from forgetflow.studies import forest_trial
 
 honest = forest_trial.trial
 
 
+@wraps(honest)
 def trial(*arguments):
     found = honest(*arguments)
     return replace(found, equal=found.random_depth == 0)

@@ -10,7 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from forgetflow.project import Project
+from forgetflow.config.project import Project
 from forgetflow.requests.batches import read_batches
 
 DEMO_BATCHES = ("b1", "b2")

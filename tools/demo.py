@@ -9,7 +9,7 @@ import sys
 import time
 from pathlib import Path
 
-from forgetflow.project import Project
+from forgetflow.config.project import Project
 from forgetflow.requests.batches import read_batches
 from tools.clean import mark_demo
 

@@ -3,7 +3,7 @@
 import sys
 
 from flows.runtime import stop_server
-from forgetflow.project import Project
+from forgetflow.config.project import Project
 
 if __name__ == "__main__":
     stopped = stop_server(Project.find())

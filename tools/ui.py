@@ -6,8 +6,8 @@ import subprocess
 import sys
 
 from flows.runtime import ensure_server
+from forgetflow.config.project import Project
 from forgetflow.lineage.view import model_link
-from forgetflow.project import Project
 
 MLFLOW_PORT = 5000
 

@@ -1,6 +1,6 @@
 """`python -m forgetflow`: the command line."""
 
-from forgetflow.cli import main
+from forgetflow.cli.main import main
 
 if __name__ == "__main__":
     main()

@@ -5,20 +5,19 @@ from pathlib import Path
 
 import pytest
 
-from forgetflow.attribution import Scores, attribute
-from forgetflow.config import (
-    AttributionSettings,
-    ModelSettings,
-    PartitionSettings,
-    Settings,
-    TrainSettings,
-)
-from forgetflow.partition import place
+from forgetflow.attribution.attribute import attribute
+from forgetflow.attribution.scores import Scores
+from forgetflow.config.attribution import AttributionSettings
+from forgetflow.config.model import ModelSettings
+from forgetflow.config.partition import PartitionSettings
+from forgetflow.config.settings import Settings
+from forgetflow.config.train import TrainSettings
+from forgetflow.partition.registry import place
 from forgetflow.records.record_set import RecordSet
-from forgetflow.records.sources import import_records
-from forgetflow.store import Store
-from forgetflow.training.chain import Recipe
+from forgetflow.records.sources.registry import import_records
+from forgetflow.store.store import Store
 from forgetflow.training.ensemble import Ensemble
+from forgetflow.training.recipe import Recipe
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Mask, Workspace
 

@@ -4,11 +4,12 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from forgetflow.attribution import ENGINES, attribute
+from forgetflow.attribution.attribute import attribute
+from forgetflow.attribution.registry import ENGINES
 from forgetflow.attribution.task import choose_queries
-from forgetflow.config import AttributionSettings
+from forgetflow.config.attribution import AttributionSettings
 from forgetflow.errors import InputError, VerdictError
-from forgetflow.keys import set_digest
+from forgetflow.keys.digests import set_digest
 
 SETTINGS = AttributionSettings(queries=60)
 

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from forgetflow.attribution import grad_dot
 from forgetflow.attribution.grad_dot import loss, margin, per_sample_gradients
 from forgetflow.attribution.task import build
-from forgetflow.config import AttributionSettings, ModelSettings
-from forgetflow.models import build as build_network
+from forgetflow.config.attribution import AttributionSettings
+from forgetflow.config.model import ModelSettings
+from forgetflow.models.build import build as build_network
 
 OBJECTIVES = {
     "loss": (loss, lambda z, c: nn.functional.cross_entropy(z[None], c[None])),

@@ -3,8 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from forgetflow.attribution import read_scores, write_scores
-from forgetflow.attribution.scores import SUMMARY, TENSORS
+from forgetflow.attribution.scores import SUMMARY, TENSORS, read_scores, write_scores
 from forgetflow.errors import InputError, VerdictError
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from forgetflow.config import Settings
+from forgetflow.config.settings import Settings
 from forgetflow.evaluation.context import EvaluationContext
 from forgetflow.records.record_set import RecordSet, build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures

@@ -1,6 +1,6 @@
 import numpy as np
 
-from forgetflow.config import Settings
+from forgetflow.config.settings import Settings
 from forgetflow.evaluation.accuracy import TABLE, Accuracy
 from forgetflow.evaluation.context import EvaluationContext
 

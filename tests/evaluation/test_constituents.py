@@ -5,7 +5,7 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
-from forgetflow.config import Settings
+from forgetflow.config.settings import Settings
 from forgetflow.evaluation.constituents import Constituents
 from forgetflow.evaluation.context import EvaluationContext
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from forgetflow.config import Settings
+from forgetflow.config.settings import Settings
 from forgetflow.evaluation.context import MAX_LOSS, EvaluationContext
 
 

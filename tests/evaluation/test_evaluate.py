@@ -4,9 +4,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forgetflow.config import GateSettings
+from forgetflow.config.gate import GateSettings
 from forgetflow.errors import InputError
-from forgetflow.evaluation import MEASURES
 from forgetflow.evaluation.evaluate import (
     Evaluation,
     evaluate,
@@ -16,6 +15,7 @@ from forgetflow.evaluation.evaluate import (
     write_evaluation,
 )
 from forgetflow.evaluation.gate import check_gate
+from forgetflow.evaluation.registry import MEASURES
 
 
 @pytest.fixture

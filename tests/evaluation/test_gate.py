@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from forgetflow.config import GateSettings
+from forgetflow.config.gate import GateSettings
 from forgetflow.evaluation.gate import GateVerdict, check_gate
 
 GATE = GateSettings(

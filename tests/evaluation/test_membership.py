@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
-from forgetflow.config import Settings
+from forgetflow.config.settings import Settings
 from forgetflow.evaluation.context import EvaluationContext
 from forgetflow.evaluation.membership import (
     Membership,

@@ -3,24 +3,24 @@
 import numpy as np
 import pytest
 
-from forgetflow.config import Settings
+from forgetflow.config.settings import Settings
 from forgetflow.evaluation.context import EvaluationContext
 from forgetflow.evaluation.evaluate import evaluate
 from forgetflow.evaluation.gate import check_gate
 from forgetflow.evaluation.points import points
-from forgetflow.keys import keyed_hashes
-from forgetflow.partition import place
+from forgetflow.keys.digests import keyed_hashes
 from forgetflow.partition.forecast import restart_slices
+from forgetflow.partition.registry import place
 from forgetflow.records.record_set import build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
-from forgetflow.store import Store
-from forgetflow.training.chain import Recipe
+from forgetflow.store.store import Store
 from forgetflow.training.ensemble import Ensemble
+from forgetflow.training.recipe import Recipe
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Workspace
-from forgetflow.unlearning import METHODS
 from forgetflow.unlearning.cost import cost_of
 from forgetflow.unlearning.protocol import View
+from forgetflow.unlearning.registry import METHODS
 
 SETTINGS = Settings.model_validate(
     {

@@ -5,12 +5,12 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
-from forgetflow.config import GateSettings
+from forgetflow.config.gate import GateSettings
+from forgetflow.config.project import Project
 from forgetflow.evaluation.evaluate import Evaluation, evaluate, with_extra, write_evaluation
 from forgetflow.evaluation.gate import check_gate
 from forgetflow.evaluation.report import Entry, read_entries, summarise, write_report
-from forgetflow.evaluation.report_page import build_report
-from forgetflow.project import Project
+from forgetflow.pages.report.page import build_report
 
 VOID = {"meta", "br", "line", "rect", "path"}
 

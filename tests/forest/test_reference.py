@@ -8,7 +8,7 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from forgetflow.keys import keyed_hash
+from forgetflow.keys.digests import keyed_hash
 
 MASK = 2**64 - 1
 GOLDEN, SIDE = 0x9E3779B97F4A7C15, 0xD1B54A32D192ED03

@@ -12,18 +12,19 @@ import numpy as np
 import pytest
 import yaml
 
-from forgetflow.config import DataSettings, Settings
-from forgetflow.keys import bytes_digest
+from forgetflow.config.data import DataSettings
+from forgetflow.config.project import Project
+from forgetflow.config.settings import Settings
+from forgetflow.keys.digests import bytes_digest
 from forgetflow.lineage.facts import DeletionFacts, GenerationFacts
 from forgetflow.lineage.tracking import connect, tracking_uri
 from forgetflow.lineage.version import LineageTree, Version
-from forgetflow.partition import place
-from forgetflow.project import Project
+from forgetflow.partition.registry import place
 from forgetflow.records.record_set import RecordSet
-from forgetflow.records.sources import import_records
-from forgetflow.store import Store
-from forgetflow.training.chain import Recipe
+from forgetflow.records.sources.registry import import_records
+from forgetflow.store.store import Store
 from forgetflow.training.ensemble import ModelCard, write_model
+from forgetflow.training.recipe import Recipe
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Workspace
 

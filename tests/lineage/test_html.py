@@ -3,9 +3,9 @@ from html.parser import HTMLParser
 
 import pytest
 
-from forgetflow.lineage.drawing import GAP_X, GAP_Y, HEIGHT, WIDTH, places
-from forgetflow.lineage.html import as_html
 from forgetflow.lineage.version import LineageTree
+from forgetflow.pages.lineage.drawing import GAP_X, GAP_Y, HEIGHT, WIDTH, places
+from forgetflow.pages.lineage.page import as_html
 
 VOID = {"meta", "br", "path", "link", "img"}
 

@@ -8,11 +8,11 @@ from dataclasses import replace
 
 import pytest
 
+from forgetflow.config.project import Project
 from forgetflow.errors import InputError, VerdictError
 from forgetflow.lineage.registry import register, set_state
 from forgetflow.lineage.tracking import connect, experiment_of, tracking_uri
 from forgetflow.lineage.tree import read_tree
-from forgetflow.project import Project
 from forgetflow.training.ensemble import weights_file
 
 pytestmark = pytest.mark.slow
@@ -220,7 +220,7 @@ class TestRefusals:
 def test_two_first_uses_do_not_race(tmp_path):
     (tmp_path / "params.yaml").write_text("lineage: {model_name: race}")
     code = (
-        "from pathlib import Path; from forgetflow.project import Project;"
+        "from pathlib import Path; from forgetflow.config.project import Project;"
         "from forgetflow.lineage.tracking import connect, experiment_of;"
         f"project = Project(Path({str(tmp_path)!r}));"
         "print(experiment_of(connect(project), project).experiment_id)"

@@ -10,12 +10,12 @@ import sys
 import numpy as np
 import pytest
 
+from forgetflow.config.project import Project
 from forgetflow.errors import InputError
 from forgetflow.lineage.pyfunc import Predictor
 from forgetflow.lineage.registry import register
 from forgetflow.lineage.tracking import connect, experiment_of, tracking_uri
 from forgetflow.lineage.tree import read_tree
-from forgetflow.project import Project
 from forgetflow.training.ensemble import Ensemble
 
 pytestmark = pytest.mark.slow

@@ -5,9 +5,9 @@ from dataclasses import replace
 
 import pytest
 
+from forgetflow.config.project import Project
 from forgetflow.lineage.tree import as_json, as_mermaid, as_text, batch_text, count, read_tree
 from forgetflow.lineage.version import LineageTree
-from forgetflow.project import Project
 
 
 @pytest.fixture

@@ -11,9 +11,10 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, max_pool2d
 
 from forgetflow.attribution.grad_dot import loss, per_sample_gradients
-from forgetflow.config import ModelSettings
+from forgetflow.config.model import ModelSettings
 from forgetflow.errors import InputError
-from forgetflow.models import ARCHITECTURES, build
+from forgetflow.models.build import build
+from forgetflow.models.registry import ARCHITECTURES
 
 SMALLEST = {"allcnn": 5, "resnet9": 15, "wideresnet": 5, "resnet18": 9}
 NEW = ("logistic", *SMALLEST)

@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from forgetflow.config import ModelSettings
-from forgetflow.models import build
+from forgetflow.config.model import ModelSettings
 from forgetflow.models.autoencoder import Autoencoder
+from forgetflow.models.build import build
 
 
 @pytest.mark.parametrize(

@@ -4,9 +4,10 @@ import pytest
 import torch
 from torch import nn
 
-from forgetflow.config import ModelSettings
+from forgetflow.config.model import ModelSettings
 from forgetflow.errors import InputError
-from forgetflow.models import ARCHITECTURES, build
+from forgetflow.models.build import build, initialise
+from forgetflow.models.registry import ARCHITECTURES
 
 DIGIT = (1, 8, 8)
 MLP = ModelSettings(architecture="mlp", hidden=(128,))
@@ -100,10 +101,32 @@ def test_the_start_is_spread_as_in_torchs_own_layers():
         assert abs(state[name].mean()) < 0.1 * bound
 
 
+class Offset(nn.Module):
+    """A layer with a parameter and no way to reset it."""
+
+    def __init__(self, size):
+        super().__init__()
+        self.offset = nn.Parameter(torch.randn(size))
+
+
+def test_any_layer_that_can_be_reset_is_initialised():
+    def made(seed):
+        layers = nn.Embedding(5, 3), nn.LayerNorm(3), nn.ConvTranspose2d(3, 2, 2)
+        before = torch.get_rng_state()
+        network = initialise(nn.Sequential(*layers), seed)
+        assert torch.equal(torch.get_rng_state(), before)
+        return network.state_dict()
+
+    one, same_seed, other = made(1), made(1), made(2)
+    assert same(one, same_seed)
+    drawn = {"0.weight", "2.weight", "2.bias"}
+    assert {name for name in one if not torch.equal(one[name], other[name])} == drawn
+
+
 def test_a_layer_without_initial_values_is_refused(monkeypatch):
     def odd(settings, input_shape, classes):
-        return nn.Sequential(nn.Flatten(), nn.LayerNorm(64), nn.Linear(64, classes))
+        return nn.Sequential(nn.Flatten(), Offset(64), nn.Linear(64, classes))
 
     monkeypatch.setitem(ARCHITECTURES, "mlp", odd)
-    with pytest.raises(NotImplementedError, match="LayerNorm"):
+    with pytest.raises(NotImplementedError, match="Offset"):
         build(MLP, DIGIT, 10, 0)

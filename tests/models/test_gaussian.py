@@ -6,8 +6,8 @@ import torch
 from scipy.stats import multivariate_normal
 from sklearn.covariance import shrunk_covariance
 
-from forgetflow.config import GaussianSettings, ModelSettings
-from forgetflow.models import build
+from forgetflow.config.model import GaussianSettings, ModelSettings
+from forgetflow.models.build import build
 from forgetflow.models.gaussian import Gaussian
 
 
@@ -84,7 +84,7 @@ def test_more_values_than_records_have_a_density():
 
 def test_an_empty_density_learned_nothing_and_reset_makes_one():
     density = fitted(rows())
-    density.reset()
+    density.reset_parameters()
     assert all(not buffer.any() for buffer in density.buffers())
     assert not list(density.parameters())
 

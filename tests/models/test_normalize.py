@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from forgetflow.config import ModelSettings
-from forgetflow.models import build
+from forgetflow.config.model import ModelSettings
+from forgetflow.models.build import build
 from forgetflow.models.normalize import Standardize
 
 
@@ -41,7 +41,7 @@ def test_unfitted_it_is_the_identity(inputs):
     network = build(ModelSettings(hidden=(), normalize="standard"), (2, 3), 2, seed=0)
     assert torch.equal(network[0](inputs), inputs)
     network[0].fit(inputs)
-    network[0].reset()
+    network[0].reset_parameters()
     assert torch.equal(network[0](inputs), inputs)
 
 

@@ -3,9 +3,10 @@
 import numpy as np
 import pytest
 
-from forgetflow.config import PartitionSettings, parse_settings
+from forgetflow.config.partition import PartitionSettings
+from forgetflow.config.settings import parse_settings
 from forgetflow.errors import InputError
-from forgetflow.partition import place
+from forgetflow.partition.registry import place
 from forgetflow.records.record_set import build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from forgetflow.errors import InputError, VerdictError
-from forgetflow.keys import canonical_order
+from forgetflow.keys.digests import canonical_order
 from forgetflow.partition.assignment import Assignment, read_assignment, write_assignment
 from forgetflow.records.record_set import build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures

@@ -9,15 +9,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgetflow import texts
-from forgetflow.config import PartitionSettings, Settings, parse_settings
+from forgetflow.cli import texts
+from forgetflow.config.partition import PartitionSettings
+from forgetflow.config.settings import Settings, parse_settings
 from forgetflow.errors import InputError
-from forgetflow.partition import expectation, forecast, place
+from forgetflow.partition import expectation, forecast
 from forgetflow.partition.assignment import Assignment
 from forgetflow.partition.distribution import MAX_BANDS, layout_for, layout_of, shard_sizes
 from forgetflow.partition.expectation import Population
 from forgetflow.partition.forecast import restart_samples, restart_slices
 from forgetflow.partition.recommendation import recommend
+from forgetflow.partition.registry import place
 from forgetflow.records.record_set import build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from forgetflow.config import PartitionSettings, parse_settings
+from forgetflow.config.partition import PartitionSettings
+from forgetflow.config.settings import parse_settings
 from forgetflow.errors import InputError
 
 

@@ -7,7 +7,7 @@ import pytest
 from pydantic import ValidationError
 from scipy.stats import entropy
 
-from forgetflow.config import SelectionSettings
+from forgetflow.config.partition import SelectionSettings
 from forgetflow.partition import selection as selection_module
 from forgetflow.partition.selection import Selection, information, own_entropy
 from forgetflow.records.record_set import build_record_set

@@ -5,8 +5,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgetflow.config import PartitionSettings
-from forgetflow.partition import place
+from forgetflow.config.partition import PartitionSettings
+from forgetflow.partition.registry import place
 from forgetflow.records.record_set import build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
 

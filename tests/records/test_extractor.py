@@ -14,12 +14,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgetflow.config import DataSettings, ModelSettings
+from forgetflow.config.data import DataSettings
+from forgetflow.config.model import ModelSettings
+from forgetflow.config.project import Project
 from forgetflow.errors import VerdictError
-from forgetflow.extractor_export import feature_layer, write_extractor
-from forgetflow.keys import bytes_digest
-from forgetflow.models import build
-from forgetflow.project import Project
+from forgetflow.keys.digests import bytes_digest
+from forgetflow.models.build import build
 from forgetflow.records.extractor import Extractor, project_extractor, rounded
 from forgetflow.records.ingest import ingest
 from forgetflow.records.record_set import build_record_set, read_record_set
@@ -30,7 +30,8 @@ from forgetflow.records.schema import (
     TensorFeatures,
     features_from_json,
 )
-from forgetflow.records.sources import import_records
+from forgetflow.records.sources.registry import import_records
+from forgetflow.serving.extractor import feature_layer, write_extractor
 
 DIGIT = TensorFeatures((1, 8, 8), "float32")
 SMALL_NETWORKS = {
@@ -122,9 +123,9 @@ def test_other_processors_import_the_same_bytes(folder, whole):
     """Other instruction sets differ in the last bits of most values; rounding takes them away."""
     code = (
         "import sys; from pathlib import Path; import numpy as np; "
-        "from forgetflow.config import DataSettings; "
+        "from forgetflow.config.data import DataSettings; "
         "from forgetflow.records.extractor import Extractor; "
-        "from forgetflow.records.sources import import_records; "
+        "from forgetflow.records.sources.registry import import_records; "
         "records = import_records(DataSettings()).train.take(np.arange(40)); "
         "print(Extractor.load(Path(sys.argv[1])).extracted(records, 'digits').digest)"
     )

@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from forgetflow.keys import keyed_hash
+from forgetflow.keys.digests import keyed_hash
 from forgetflow.records.record_set import build_record_set
 from forgetflow.records.schema import ColumnFeatures, RecordSchema, TensorFeatures, tensor_array
 

@@ -4,7 +4,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from forgetflow.project import Project
+from forgetflow.config.project import Project
 from forgetflow.records.record_set import RecordSet, build_record_set, write_record_set
 from forgetflow.records.schema import ColumnFeatures, RecordSchema
 from forgetflow.requests.request import Request, make_request

@@ -3,8 +3,8 @@ from datetime import timedelta
 
 import pytest
 
-from forgetflow import locks
 from forgetflow.errors import ForgetflowError, InputError
+from forgetflow.files import locks
 from forgetflow.requests import intake
 from forgetflow.requests.book import RequestBook
 from forgetflow.requests.intake import (

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from forgetflow.errors import InputError, VerdictError
-from forgetflow.keys import canonical_json, digest_of
+from forgetflow.keys.digests import canonical_json, digest_of
 from forgetflow.requests.ledger import EVENTS, GENESIS, Ledger
 
 FACTS = {"manifest": "ab" * 32, "records": 3, "share": 0.5, "exact": True, "gate": None}

@@ -2,8 +2,8 @@ import stat
 
 import pytest
 
+from forgetflow.config.project import Project
 from forgetflow.errors import InputError
-from forgetflow.project import Project
 from forgetflow.requests.pseudonym import is_pseudonym, pseudonym, pseudonym_key
 
 

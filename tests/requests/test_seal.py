@@ -5,8 +5,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from forgetflow.config.project import Project
 from forgetflow.errors import InputError, VerdictError
-from forgetflow.project import Project
 from forgetflow.records.record_set import write_record_set
 from forgetflow.requests import seal as seal_module
 from forgetflow.requests.batches import forgotten_ids, read_batches, sealed_manifests

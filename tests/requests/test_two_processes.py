@@ -8,7 +8,7 @@ WRITER = """
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from forgetflow.project import Project
+from forgetflow.config.project import Project
 from forgetflow.requests.intake import add_request
 from forgetflow.requests.ledger import Ledger
 

@@ -5,13 +5,15 @@ import json
 import numpy as np
 import pytest
 
-from forgetflow.config import SelectionSettings, Settings
+from forgetflow.config.partition import SelectionSettings
+from forgetflow.config.settings import Settings
 from forgetflow.errors import InputError
-from forgetflow.partition import place
+from forgetflow.pages.studies.arcane import build_page
+from forgetflow.partition.registry import place
 from forgetflow.partition.slices import bands
 from forgetflow.records.record_set import build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
-from forgetflow.store import Store
+from forgetflow.store.store import Store
 from forgetflow.studies.arcane import (
     ArcaneStudy,
     deletion_rows,
@@ -30,7 +32,6 @@ from forgetflow.studies.arcane_counts import (
     sorted_blocks,
 )
 from forgetflow.studies.arcane_grid import ArcaneGrid, Chosen, partition_for, selection_for
-from forgetflow.studies.arcane_page import build_page
 from forgetflow.studies.arcane_trial import (
     arcane_outcomes,
     candidates,
@@ -41,10 +42,10 @@ from forgetflow.studies.arcane_trial import (
 )
 from forgetflow.studies.counting import retrained
 from forgetflow.studies.draws import Draws
-from forgetflow.training.chain import Recipe
+from forgetflow.training.recipe import Recipe
 from forgetflow.training.trainer import train_chains
-from forgetflow.unlearning import method_named
 from forgetflow.unlearning.protocol import View
+from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import deletion_cost
 
 SETTINGS = Settings.model_validate(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forgetflow.config import ForestSettings
+from forgetflow.config.model import ForestSettings
 from forgetflow.errors import InputError, VerdictError
 from forgetflow.forest import Forest, Grid
 from forgetflow.models.forest import settings_of

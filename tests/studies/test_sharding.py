@@ -11,29 +11,23 @@ from typing import Any
 import numpy as np
 import pytest
 
-from forgetflow.config import Settings
+from forgetflow.config.settings import Settings
 from forgetflow.errors import InputError
-from forgetflow.memory_store import MemoryStore
-from forgetflow.partition import place
 from forgetflow.partition.assignment import Assignment
 from forgetflow.partition.forecast import joint_batch, joint_sequential
+from forgetflow.partition.registry import place
 from forgetflow.records.record_set import RecordSet, build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
-from forgetflow.store import Store
+from forgetflow.store.memory import MemoryStore
+from forgetflow.store.store import Store
 from forgetflow.studies.builds import accuracies, builds, cell_space
 from forgetflow.studies.counting import retrained, samples
 from forgetflow.studies.draws import KINDS, Draws, Kind, Leavers, Pools, chances, drawn, law
 from forgetflow.studies.expected import expected
 from forgetflow.studies.grid import Grid, layout
-from forgetflow.studies.sharding import (
-    Sharding,
-    cell_row,
-    point_rows,
-    put_together,
-    write_sharding,
-)
-from forgetflow.training.chain import Recipe
+from forgetflow.studies.sharding import Sharding, cell_row, point_rows, put_together, write_sharding
 from forgetflow.training.ensemble import Ensemble
+from forgetflow.training.recipe import Recipe
 from forgetflow.training.schedule import samples_in, slice_steps
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Workspace

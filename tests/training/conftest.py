@@ -10,16 +10,18 @@ import pytest
 import yaml
 from torch import Tensor
 
-from forgetflow.config import Settings
-from forgetflow.partition import place
+from forgetflow.config.project import Project
+from forgetflow.config.settings import Settings
 from forgetflow.partition.assignment import write_assignment
-from forgetflow.project import Project
+from forgetflow.partition.registry import place
 from forgetflow.records.record_set import RecordSet, build_record_set, write_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
-from forgetflow.store import Store
-from forgetflow.training.chain import Chain, Recipe, Samples
-from forgetflow.training.learners import Resident, learners
+from forgetflow.store.store import Store
+from forgetflow.training.chain import Chain, Samples
+from forgetflow.training.learners import Resident
 from forgetflow.training.lockstep import Segment, Track, longest_first, run
+from forgetflow.training.recipe import Recipe
+from forgetflow.training.registry import learners
 from forgetflow.training.schedule import Batches
 from forgetflow.training.workspace import Workspace
 

@@ -1,22 +1,23 @@
 """Content keys: what they must notice, and what they must not."""
 
-import ast
 from dataclasses import replace
-from importlib.resources import files
 
 import numpy as np
 import pytest
 import torch
 
-from forgetflow.config import ModelSettings, TrainSettings
+from forgetflow.config.model import ModelSettings
+from forgetflow.config.train import TrainSettings
 from forgetflow.errors import InputError
-from forgetflow.keys import set_digest
-from forgetflow.models import ARCHITECTURES
+from forgetflow.keys.code import reached
+from forgetflow.keys.digests import set_digest
+from forgetflow.models.registry import ARCHITECTURES
 from forgetflow.partition.assignment import Assignment
 from forgetflow.records.record_set import build_record_set, read_record_set, write_record_set
-from forgetflow.training import chain as chain_module
 from forgetflow.training import environment
+from forgetflow.training import recipe as recipe_module
 from forgetflow.training.chain import chain_keys
+from forgetflow.training.recipe import CLOSED_FORM, MODULES, STACKABLE
 
 OTHER = {
     ("train", "epochs"): 4,
@@ -31,10 +32,7 @@ OTHER = {
     ("model", "normalize"): "standard",
     ("run", "seed"): 1,
 }
-HARMLESS = {"config", "errors", "store"}
 ENGINES = ("sequential", "stacked")
-PICKERS = ("models/__init__.py", "training/learners.py", "training/chain.py")
-PICKERS += tuple(f"training/{name}.py" for name in ("closed_form", "trainer", "work"))
 UNSEEN = {
     ("train", "checkpoint_seconds"): 0.5,
     ("run", "workers"): 7,
@@ -122,32 +120,26 @@ def test_shapes_of_inputs_and_outputs_change_the_key(records, make_space):
 
 def test_code_changes_the_key(records, make_space, monkeypatch):
     before = keys(make_space(records))
-    monkeypatch.setattr(chain_module, "code_digest", lambda *names: "other behaviour")
+    monkeypatch.setattr(recipe_module, "code_digest", lambda *roots: "other behaviour")
     assert not set(before) & set(keys(make_space(records)))
 
 
-@pytest.mark.parametrize("name", chain_module.CODE)
-def test_every_named_source_file_counts(records, make_space, monkeypatch, name):
-    before = keys(make_space(records))
-    rest = tuple(one for one in chain_module.CODE if one != name)
-    monkeypatch.setattr(chain_module, "CODE", rest)
-    assert not set(before) & set(keys(make_space(records)))
-
-
-def test_the_files_of_architecture_and_engine_count(images, make_space, monkeypatch):
+def test_the_code_of_trainer_architecture_and_engine_counts(images, make_space, monkeypatch):
     asked = []
-    monkeypatch.setattr(chain_module, "code_digest", lambda *names: asked.append(names))
+    monkeypatch.setattr(recipe_module, "code_digest", lambda *roots: asked.append(reached(roots)))
     for architecture in ARCHITECTURES:
-        for engine in ENGINES if architecture in chain_module.STACKABLE else ("sequential",):
-            blocks = blocks_for(architecture)
-            space = make_space(images, **blocks, train={"engine": engine})
+        for engine in ENGINES if architecture in STACKABLE else ("sequential",):
+            space = make_space(images, **blocks_for(architecture), train={"engine": engine})
             _ = space.recipe.digest
-            closed = architecture in chain_module.CLOSED_FORM
-            file = "training/closed_form.py" if closed else f"training/{engine}.py"
-            assert {f"models/{architecture}.py", file} <= set(asked[-1])
-            library = {f"forest/{f.name}" for f in (files("forgetflow") / "forest").glob("*.py")}
-            assert (library <= set(asked[-1])) == (architecture == "forest")
-    for engine, name in chain_module.ENGINE_CODE.items():
+            chosen = "closed_form" if architecture in CLOSED_FORM else engine
+            found = {name.removeprefix("forgetflow.") for name in asked[-1]}
+            assert {f"models.{architecture}", f"training.{chosen}", "training.trainer"} <= found
+            assert {"records.schema", "models.build", "training.schedule"} <= found
+            others = {f"models.{name}" for name in ARCHITECTURES} - {f"models.{architecture}"}
+            allowed = {"models.forest", "models.gaussian"} if chosen == "closed_form" else set()
+            assert not found & others - allowed
+            assert ("forest.grow" in found) == (chosen == "closed_form")
+    for engine, name in MODULES.items():
         _ = replace(space.recipe, engine=engine, company="matters").digest
         assert name in asked[-1]
 
@@ -160,35 +152,12 @@ def test_the_engine_is_chosen_by_architecture(images, make_space, architecture):
         blocks = blocks_for(architecture)
         return keys(make_space(images, **blocks, train={"engine": engine}))
 
-    if architecture in chain_module.STACKABLE:
+    if architecture in STACKABLE:
         assert keys_with("auto") == keys_with("stacked") != keys_with("sequential")
     else:
         assert keys_with("auto") == keys_with("sequential")
         with pytest.raises(InputError, match=f"stacked trains .*, not {architecture}"):
             keys_with("stacked")
-
-
-def test_no_source_file_that_training_uses_is_left_out():
-    """Whatever the trainer imports from here is part of the key, or cannot change a bit of it."""
-    chosen = {f"models/{name}.py" for name in ARCHITECTURES}
-    chosen |= set(chain_module.ENGINE_CODE.values()) - set(chain_module.CODE)
-    for module in (*chain_module.CODE, *chosen):
-        counted = set(chain_module.CODE)
-        if module in PICKERS:
-            counted |= chosen  # the one it picks is part of the key
-        named = {name.removesuffix(".py").replace("/", ".") for name in counted}
-        named |= {name.removesuffix(".__init__") for name in named}
-        for node in ast.walk(ast.parse((files("forgetflow") / module).read_text())):
-            if not isinstance(node, ast.ImportFrom) or not node.module.startswith("forgetflow"):
-                continue
-            inside = node.module.removeprefix("forgetflow").removeprefix(".")
-            for alias in node.names:
-                candidates = {inside, f"{inside}.{alias.name}".removeprefix(".")} - {""}
-                if candidates == {"PINNED"}:  # read through the fingerprint
-                    continue
-                if inside == "forest":  # counted as a whole, see above
-                    continue
-                assert candidates & (named | HARMLESS), f"{module} imports {candidates}"
 
 
 def test_the_numeric_environment_changes_the_key(records, make_space, monkeypatch):

@@ -6,16 +6,19 @@ import torch
 from scipy.stats import multivariate_normal
 from sklearn.covariance import shrunk_covariance
 
-from forgetflow.config import ForestSettings, ModelSettings, Settings
-from forgetflow.memory_store import MemoryStore
-from forgetflow.partition import place
+from forgetflow.config.model import ForestSettings, ModelSettings
+from forgetflow.config.settings import Settings
+from forgetflow.partition.registry import place
 from forgetflow.records.record_set import build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
-from forgetflow.store import Store
-from forgetflow.training.chain import Recipe, Samples
-from forgetflow.training.closed_form import extend, rows_of, samples_of
+from forgetflow.store.memory import MemoryStore
+from forgetflow.store.store import Store
+from forgetflow.training.chain import Samples
+from forgetflow.training.closed_form import extend, rows_of
 from forgetflow.training.ensemble import Ensemble
+from forgetflow.training.recipe import Recipe
 from forgetflow.training.trainer import train_chain
+from forgetflow.training.work import samples_of
 from forgetflow.training.workspace import Workspace
 
 SETTINGS = Settings.model_validate(

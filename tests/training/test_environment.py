@@ -142,7 +142,7 @@ def test_shards_trained_at_once_have_the_bytes_of_one_after_another(
 
 SCRIPT = """
 import sys, pathlib
-from forgetflow.project import Project
+from forgetflow.config.project import Project
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Workspace
 

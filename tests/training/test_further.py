@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from forgetflow.keys import canonical_order
+from forgetflow.keys.digests import canonical_order
 from forgetflow.training.further import PLACE, Start, train_further
 from forgetflow.training.schedule import Batches
 from forgetflow.training.sequential import untrained, weights_of

@@ -8,10 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from forgetflow import store as store_module
-from forgetflow.atomic import write_atomically
-from forgetflow.keys import digest_of
-from forgetflow.store import Store
+from forgetflow.files.atomic import write_atomically
+from forgetflow.keys.digests import digest_of
+from forgetflow.store import store as store_module
+from forgetflow.store.store import Store
 from forgetflow.training import trainer
 from forgetflow.training.schedule import slice_steps
 from forgetflow.training.trainer import train_chain
@@ -240,7 +240,7 @@ def test_recovery_points_follow_the_clock(records, make_space, monkeypatch):
 SCRIPT = """
 import sys, time
 from pathlib import Path
-from forgetflow.project import Project
+from forgetflow.config.project import Project
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Workspace
 

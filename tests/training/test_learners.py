@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 import torch
 
-from forgetflow.keys import canonical_order
-from forgetflow.training.learners import Resident, learners
+from forgetflow.keys.digests import canonical_order
+from forgetflow.training.learners import Resident
+from forgetflow.training.registry import learners
 from forgetflow.training.schedule import Batches
 from forgetflow.training.sequential import weights_of
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from forgetflow.keys import canonical_order, keyed_hash
+from forgetflow.keys.digests import canonical_order, keyed_hash
 from forgetflow.partition import forecast
 from forgetflow.training.schedule import Batches, samples_in, slice_steps
 

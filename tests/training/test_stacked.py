@@ -7,12 +7,13 @@ import pytest
 import torch
 from torch import nn
 
-from forgetflow.config import ModelSettings
-from forgetflow.models import ARCHITECTURES
-from forgetflow.models import build as build_network
+from forgetflow.config.model import ModelSettings
+from forgetflow.models.build import build as build_network
 from forgetflow.models.normalize import Standardize
-from forgetflow.training.chain import STACKABLE
-from forgetflow.training.learners import Resident, learners
+from forgetflow.models.registry import ARCHITECTURES
+from forgetflow.training.learners import Resident
+from forgetflow.training.recipe import STACKABLE
+from forgetflow.training.registry import learners
 from forgetflow.training.sequential import untrained, weights_of
 from forgetflow.training.stacked import NEVER, StackedLearners, stackable
 

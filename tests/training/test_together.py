@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from forgetflow.partition.assignment import Assignment
-from forgetflow.store import Store
+from forgetflow.store.store import Store
 from forgetflow.training import trainer
 from forgetflow.training.schedule import slice_steps
 from forgetflow.training.trainer import train_chain, train_chains

@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import nn
 
-from forgetflow import models
-from forgetflow.keys import canonical_order, digest_of, keyed_hash
+from forgetflow.keys.digests import canonical_order, digest_of, keyed_hash
+from forgetflow.models import build as models
 from forgetflow.training.schedule import Batches, slice_steps
 from forgetflow.training.sequential import weights_of
 from forgetflow.training.trainer import train_chain

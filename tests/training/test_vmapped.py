@@ -7,19 +7,19 @@ import torch
 from pydantic import ValidationError
 from torch import nn
 
-from forgetflow.config import ModelSettings
-from forgetflow.memory_store import MemoryStore
-from forgetflow.models import ARCHITECTURES
-from forgetflow.store import Store
+from forgetflow.config.model import ModelSettings
+from forgetflow.models.registry import ARCHITECTURES
+from forgetflow.pools import trial as trial_module
+from forgetflow.store.memory import MemoryStore
+from forgetflow.store.store import Store
 from forgetflow.training import environment
-from forgetflow.training import learners as learners_module
-from forgetflow.training.chain import ENGINE_CODE, STACKABLE, Recipe
+from forgetflow.training import memory as memory_module
 from forgetflow.training.further import Start, train_further
-from forgetflow.training.learners import Resident, learners
+from forgetflow.training.learners import Resident
+from forgetflow.training.recipe import STACKABLE, Recipe
+from forgetflow.training.registry import learners
 from forgetflow.training.sequential import SequentialLearners, weights_of
 from forgetflow.training.trainer import together, train_chains
-from forgetflow.training.vmapped import VmappedLearners
-from forgetflow.unlearning import trial as trial_module
 
 TRAININGS = {
     "sgd": {"learning_rate": 0.03, "momentum": 0.9, "weight_decay": 0.01},
@@ -302,9 +302,9 @@ def test_pools_on_a_gpu_say_that_company_matters(make_recipe, fake_gpu, monkeypa
     assert together(exact) == 1
     many = together(pooled)
     assert many > 4
-    monkeypatch.setattr(learners_module, "SHARE", learners_module.SHARE / 4)
+    monkeypatch.setattr(memory_module, "SHARE", memory_module.SHARE / 4)
     assert many // 4 - 1 <= together(pooled) <= many // 4 + 1
-    monkeypatch.setattr(learners_module, "SHARE", 1e-9)
+    monkeypatch.setattr(memory_module, "SHARE", 1e-9)
     assert together(pooled) == 1
 
 
@@ -314,11 +314,6 @@ def test_one_after_another_can_be_insisted_on(make_recipe, fake_gpu):
     recipe = replace(recipe, device=fake_gpu)
     assert recipe.for_pools() is recipe
     assert together(recipe) == 1
-
-
-def test_the_code_of_the_engine_counts():
-    assert set(ENGINE_CODE) == {"sequential", "stacked", "vmap", "closed form"}
-    assert ENGINE_CODE["vmap"] == f"{VmappedLearners.__module__[11:].replace('.', '/')}.py"
 
 
 def test_a_plan_uses_the_recipe_of_pools(make_records, make_space, monkeypatch):

@@ -13,26 +13,27 @@ import pytest
 import yaml
 from torch import Tensor
 
-from forgetflow.config import DataSettings, Settings
-from forgetflow.partition import place
+from forgetflow.config.data import DataSettings
+from forgetflow.config.project import Project
+from forgetflow.config.settings import Settings
 from forgetflow.partition.assignment import write_assignment
-from forgetflow.project import Project
+from forgetflow.partition.registry import place
 from forgetflow.records.record_set import RecordSet, build_record_set, write_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
-from forgetflow.records.sources import import_records
+from forgetflow.records.sources.registry import import_records
 from forgetflow.requests.intake import add_request
 from forgetflow.requests.seal import seal
-from forgetflow.store import Store
-from forgetflow.training.chain import Recipe
+from forgetflow.store.store import Store
 from forgetflow.training.ensemble import ModelCard
 from forgetflow.training.learners import Resident
+from forgetflow.training.recipe import Recipe
 from forgetflow.training.sequential import SequentialLearners
 from forgetflow.training.stacked import StackedLearners
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.work import OnStep
 from forgetflow.training.workspace import Mask, Workspace
-from forgetflow.unlearning import method_named
 from forgetflow.unlearning.protocol import UnlearningMethod, View
+from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import Deletion, build_original, unlearn
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)

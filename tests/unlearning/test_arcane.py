@@ -13,17 +13,17 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from forgetflow.config import DataSettings
+from forgetflow.config.data import DataSettings
 from forgetflow.errors import InputError
 from forgetflow.records.record_set import build_record_set
 from forgetflow.records.schema import RecordSchema
-from forgetflow.records.sources import import_records
-from forgetflow.store import Store
+from forgetflow.records.sources.registry import import_records
+from forgetflow.store.store import Store
 from forgetflow.training.ensemble import Ensemble
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.work import slice_samples
-from forgetflow.unlearning import method_named
 from forgetflow.unlearning.protocol import Guarantee, guarantee_of
+from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import changed_slices
 from forgetflow.unlearning.verify import verify_generation
 

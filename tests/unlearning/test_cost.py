@@ -9,8 +9,8 @@ from forgetflow.errors import VerdictError
 from forgetflow.partition.assignment import Assignment
 from forgetflow.partition.forecast import restart_samples
 from forgetflow.training.schedule import samples_in, slice_steps
-from forgetflow.unlearning import METHODS
 from forgetflow.unlearning.cost import cost_of
+from forgetflow.unlearning.registry import METHODS
 
 BATCH = 4
 

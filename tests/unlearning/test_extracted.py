@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from forgetflow.config import ModelSettings
-from forgetflow.extractor_export import write_extractor
-from forgetflow.models import build
+from forgetflow.config.model import ModelSettings
+from forgetflow.models.build import build
 from forgetflow.records.extractor import Extractor
+from forgetflow.serving.extractor import write_extractor
 
 HEADS = {
     "logistic": {"architecture": "logistic"},

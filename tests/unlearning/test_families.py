@@ -6,16 +6,16 @@ import numpy as np
 import pytest
 import torch
 
-from forgetflow import texts
-from forgetflow.config import AuditSettings
-from forgetflow.evaluation.audit import AUDITS
-from forgetflow.evaluation.audit.audit import audit
-from forgetflow.evaluation.audit.context import FLOOR, ORACLE, AuditContext
+from forgetflow.audit.audit import audit
+from forgetflow.audit.context import FLOOR, ORACLE, AuditContext
+from forgetflow.audit.registry import AUDITS
+from forgetflow.cli import texts
+from forgetflow.config.evaluate import AuditSettings
+from forgetflow.pools.pool import Untrained
+from forgetflow.pools.trial import Trial
 from forgetflow.training.abilities import lacks_of, voices
-from forgetflow.training.pool import Untrained
 from forgetflow.training.workspace import Workspace
 from forgetflow.unlearning.plan import plan_deletion
-from forgetflow.unlearning.trial import Trial
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 ARCANE = {"partition": {"method": "arcane", "slices": 2}}

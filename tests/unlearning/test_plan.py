@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 import pytest
 
-from forgetflow import texts
+from forgetflow.cli import texts
 from forgetflow.errors import InputError
 from forgetflow.partition.assignment import Assignment, write_assignment
 from forgetflow.partition.forecast import joint_batch, restart_slices

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from forgetflow.errors import AccessError, InputError
-from forgetflow.keys import set_digest
-from forgetflow.unlearning import METHODS, method_named
+from forgetflow.keys.digests import set_digest
 from forgetflow.unlearning.protocol import Access, Guarantee, Job, View
+from forgetflow.unlearning.registry import METHODS, method_named
 
 TOUCHES = {
     Access.FORGET: lambda view: view.forget(0),

@@ -5,14 +5,14 @@ from statistics import mean
 import numpy as np
 import pytest
 
-from forgetflow.config import DataSettings
-from forgetflow.keys import set_digest
+from forgetflow.config.data import DataSettings
+from forgetflow.keys.digests import set_digest
 from forgetflow.records.record_set import build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
-from forgetflow.records.sources import import_records
+from forgetflow.records.sources.registry import import_records
 from forgetflow.studies.builds import builds
-from forgetflow.unlearning import method_named
 from forgetflow.unlearning.cost import cost_of
+from forgetflow.unlearning.registry import method_named
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
 

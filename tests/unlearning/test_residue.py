@@ -5,7 +5,7 @@ import pytest
 from forgetflow.partition.forecast import restart_slices
 from forgetflow.training.ensemble import Ensemble
 from forgetflow.training.trainer import train_chain
-from forgetflow.unlearning import METHODS
+from forgetflow.unlearning.registry import METHODS
 
 OF_NETWORKS = [name for name, method in METHODS.items() if "network" in method.families]
 

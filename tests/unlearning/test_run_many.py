@@ -4,10 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from forgetflow.config import AscentSettings, FinetuneSettings, UnlearnSettings
+from forgetflow.config.unlearn import AscentSettings, FinetuneSettings, UnlearnSettings
 from forgetflow.errors import VerdictError
-from forgetflow.unlearning import METHODS
 from forgetflow.unlearning.protocol import RunsMany
+from forgetflow.unlearning.registry import METHODS
 
 MANY = [name for name, method in METHODS.items() if isinstance(method, RunsMany)]
 SEEDS = (0, 4, 9)

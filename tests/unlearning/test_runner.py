@@ -12,14 +12,8 @@ from forgetflow.requests.batches import forgotten_ids, read_batches
 from forgetflow.requests.seal import batch_manifest, seal
 from forgetflow.training.ensemble import Ensemble, read_card
 from forgetflow.training.workspace import Workspace
-from forgetflow.unlearning import METHODS
-from forgetflow.unlearning.runner import (
-    Deletion,
-    check_integrity,
-    deletion_cost,
-    restarts,
-    unlearn,
-)
+from forgetflow.unlearning.registry import METHODS
+from forgetflow.unlearning.runner import Deletion, check_integrity, deletion_cost, restarts, unlearn
 
 FIRST = ({"record": "r0005"}, {"subject": "s0010"}, {"subject": "s0011"})
 SECOND = ({"where": "label == 'c' and subject_id < 's0006'"}, {"record": "r0059"})

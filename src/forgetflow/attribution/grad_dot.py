@@ -39,7 +39,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad, vmap
 
 from forgetflow.attribution.task import Task
-from forgetflow.config import AttributionSettings
+from forgetflow.config.attribution import AttributionSettings
 from forgetflow.records.record_set import RecordSet
 
 Objective = Callable[[Tensor, Tensor], Tensor]

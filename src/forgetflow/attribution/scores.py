@@ -21,9 +21,9 @@ import numpy as np
 import safetensors.numpy
 from numpy.typing import NDArray
 
-from forgetflow.atomic import write_folder
 from forgetflow.errors import InputError, VerdictError
-from forgetflow.keys import Digests, bytes_digest
+from forgetflow.files.atomic import write_folder
+from forgetflow.keys.digests import Digests, bytes_digest
 
 TENSORS, SUMMARY = "scores.safetensors", "summary.json"
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forgetflow.errors import InputError, VerdictError
-from forgetflow.keys import canonical_order
+from forgetflow.keys.digests import canonical_order
 from forgetflow.records.record_set import RecordSet
 from forgetflow.training.ensemble import Ensemble
 from forgetflow.training.workspace import Mask, Workspace

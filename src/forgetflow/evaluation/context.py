@@ -20,7 +20,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetflow.config import Settings
+from forgetflow.config.settings import Settings
 from forgetflow.records.record_set import RecordSet
 from forgetflow.training.ensemble import Ensemble, probabilities_of
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal
 
-from forgetflow.config import GateSettings
+from forgetflow.config.gate import GateSettings
 from forgetflow.evaluation.figures import figure, reason_for
 from forgetflow.unlearning.protocol import Guarantee
 

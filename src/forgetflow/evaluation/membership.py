@@ -27,7 +27,7 @@ from numpy.typing import NDArray
 
 from forgetflow.evaluation.context import MAX_LOSS, EvaluationContext
 from forgetflow.evaluation.protocol import SMALLEST_GROUP, Row
-from forgetflow.keys import canonical_order, keyed_hash, keyed_order
+from forgetflow.keys.digests import canonical_order, keyed_hash, keyed_order
 from forgetflow.records.record_set import RecordSet
 
 ATTACKED = ("unlearned", "parent", "oracle")

@@ -12,11 +12,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from forgetflow.atomic import write_folder
+from forgetflow.config.project import Project
 from forgetflow.evaluation.evaluate import Evaluation, read_evaluation, read_gate
-from forgetflow.evaluation.files import csv_bytes, json_bytes
 from forgetflow.evaluation.gate import GateVerdict
-from forgetflow.project import Project
+from forgetflow.files.atomic import write_folder
+from forgetflow.files.formats import csv_bytes, json_bytes
 from forgetflow.training.ensemble import ModelCard, read_card
 
 
@@ -126,7 +126,7 @@ def explain(entry: Entry, path: str) -> str:
 
 def write_report(project: Project, entries: Sequence[Entry] | None = None) -> None:
     """Write the report folder of a project from all its generations."""
-    from forgetflow.evaluation.report_page import build_report
+    from forgetflow.pages.report.page import build_report
 
     found = read_entries(project) if entries is None else entries
     rows = [summarise(entry) for entry in found]

@@ -32,7 +32,7 @@ from forgetflow.forest.rows import Rows
 from forgetflow.forest.settings import ForestSettings
 from forgetflow.forest.state import pack, unpack
 from forgetflow.forest.tree import Tree, new_work
-from forgetflow.keys import Digests, set_digest
+from forgetflow.keys.digests import Digests, set_digest
 
 R = TypeVar("R")
 

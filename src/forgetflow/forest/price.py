@@ -8,15 +8,7 @@ for the order of rows within leaves and of free slots, which mean nothing.
 from forgetflow.forest.draw import child_key
 from forgetflow.forest.grow import part
 from forgetflow.forest.jit import jit
-from forgetflow.forest.layout import (
-    COUNTS,
-    FEATURE,
-    RIGHT,
-    SLOT,
-    THRESHOLD,
-    Context,
-    Ints,
-)
+from forgetflow.forest.layout import COUNTS, FEATURE, RIGHT, SLOT, THRESHOLD, Context, Ints
 from forgetflow.forest.split import best_candidate, decide, release
 from forgetflow.forest.stack import new_stack, pop, push
 from forgetflow.forest.update import COUNTED, KEPT, correct, end_of, gather, move_row

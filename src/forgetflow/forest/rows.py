@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 from forgetflow.errors import InputError
 from forgetflow.forest.grid import Grid
 from forgetflow.forest.layout import Ints, Table
-from forgetflow.keys import Digests
+from forgetflow.keys.digests import Digests
 
 MAX_ROWS = 2**21
 """Beyond, products of counts would leave 64 bits (`split.gini_score`)."""

@@ -27,7 +27,7 @@ from forgetflow.forest.grid import Grid
 from forgetflow.forest.layout import COUNTS, FEATURE, RIGHT, ROWS, SLOT, THRESHOLD, Ints
 from forgetflow.forest.route import is_tree
 from forgetflow.forest.settings import ForestSettings
-from forgetflow.keys import canonical_json
+from forgetflow.keys.digests import canonical_json
 
 FORMAT = 1
 DAMAGED = "the state of the forest is damaged: fetch it again, or fit the forest anew"

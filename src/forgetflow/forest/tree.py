@@ -12,7 +12,7 @@ from forgetflow.forest.route import link_rows
 from forgetflow.forest.rows import Rows
 from forgetflow.forest.settings import ForestSettings
 from forgetflow.forest.update import update
-from forgetflow.keys import keyed_hash
+from forgetflow.keys.digests import keyed_hash
 
 SLOT_ROWS = 32
 """Fewest rows for which a node keeps its counts; below, counting anew is as fast."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forgetflow.errors import VerdictError
-from forgetflow.keys import bytes_digest
+from forgetflow.keys.digests import bytes_digest
 from forgetflow.lineage.facts import GenerationFacts
 from forgetflow.lineage.pyfunc import LABEL, probability_column
 from forgetflow.training.ensemble import ModelCard, card_digest, read_card, weights_file

@@ -14,17 +14,17 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from forgetflow.config.project import Project
 from forgetflow.errors import InputError
+from forgetflow.files.locks import locked
 from forgetflow.lineage import logged_model
 from forgetflow.lineage.facts import GenerationFacts
-from forgetflow.lineage.html import write_page
 from forgetflow.lineage.story import model_story, run_story, version_story, weights_story
 from forgetflow.lineage.tracking import NOTE, connect, experiment_of, refusals_told
 from forgetflow.lineage.tree import registered_model, tree_from
 from forgetflow.lineage.version import LineageTree, Version
 from forgetflow.lineage.view import VERSION
-from forgetflow.locks import locked
-from forgetflow.project import Project
+from forgetflow.pages.lineage.page import write_page
 from forgetflow.training.ensemble import ModelCard, card_digest, read_card
 
 if TYPE_CHECKING:

@@ -7,13 +7,7 @@ keeps links to children, aliases and states right without any bookkeeping.
 from forgetflow.lineage.facts import ACCURACY, COST
 from forgetflow.lineage.tree import accuracy_text, count, day
 from forgetflow.lineage.version import LineageTree, Version
-from forgetflow.lineage.view import (
-    VERSION,
-    artifact_link,
-    experiment_link,
-    model_link,
-    run_link,
-)
+from forgetflow.lineage.view import VERSION, artifact_link, experiment_link, model_link, run_link
 
 GUARANTEES = {
     "exact": "the weights are byte for byte those of a model built without the forgotten records",

@@ -4,9 +4,9 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+from forgetflow.config.project import Project
+from forgetflow.files.locks import locked
 from forgetflow.lineage.tracking import NOTE, connect, experiment_of, refusals_told
-from forgetflow.locks import locked
-from forgetflow.project import Project
 
 KEY = "study.key"
 """Tag that holds the digest of a study's ingredients."""

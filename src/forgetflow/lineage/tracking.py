@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from forgetflow.config.project import Project
 from forgetflow.errors import InputError
+from forgetflow.files.locks import locked
 from forgetflow.lineage.view import VIEW_TAG, model_link, saved_view
-from forgetflow.locks import locked
-from forgetflow.project import Project
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -6,10 +6,10 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
+from forgetflow.config.project import Project
 from forgetflow.lineage.facts import DeletionFacts
 from forgetflow.lineage.tracking import connect, database, experiment_of
 from forgetflow.lineage.version import LineageTree, Version
-from forgetflow.project import Project
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -16,7 +16,7 @@ is defined on other sizes; unlike torch's adaptive pooling it has a deterministi
 
 from torch import Tensor, nn
 
-from forgetflow.config import ModelSettings
+from forgetflow.config.model import ModelSettings
 from forgetflow.errors import InputError
 
 SMALLEST = 5

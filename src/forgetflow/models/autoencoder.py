@@ -12,7 +12,7 @@ from math import prod
 
 from torch import Tensor, nn
 
-from forgetflow.config import ModelSettings
+from forgetflow.config.model import ModelSettings
 
 
 class Autoencoder(nn.Module):

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from forgetflow import config
+from forgetflow.config import model as config
 from forgetflow.errors import InputError
 
 if TYPE_CHECKING:  # numba takes a second to load, and other models do without it

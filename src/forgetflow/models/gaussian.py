@@ -15,7 +15,7 @@ from math import log, pi, prod
 import torch
 from torch import Tensor, nn
 
-from forgetflow.config import GaussianSettings, ModelSettings
+from forgetflow.config.model import GaussianSettings, ModelSettings
 
 
 class Gaussian(nn.Module):
@@ -37,7 +37,7 @@ class Gaussian(nn.Module):
         self.register_buffer("mean", torch.zeros(width, dtype=torch.float64))
         self.register_buffer("scatter", torch.zeros(width, width, dtype=torch.float64))
 
-    def reset(self) -> None:
+    def reset_parameters(self) -> None:
         """Forget every record."""
         for buffer in self.buffers():
             buffer.zero_()

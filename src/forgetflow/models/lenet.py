@@ -7,7 +7,7 @@ SISA's MNIST network in kind (two convolutional and two fully connected layers, 
 import torch
 from torch import nn
 
-from forgetflow.config import ModelSettings
+from forgetflow.config.model import ModelSettings
 from forgetflow.errors import InputError
 
 

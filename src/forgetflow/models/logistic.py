@@ -8,7 +8,7 @@ from math import prod
 
 from torch import nn
 
-from forgetflow.config import ModelSettings
+from forgetflow.config.model import ModelSettings
 
 
 def build(settings: ModelSettings, input_shape: tuple[int, ...], classes: int) -> nn.Module:  # noqa: ARG001

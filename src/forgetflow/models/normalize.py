@@ -20,7 +20,7 @@ class Standardize(nn.Module):
         self.register_buffer("mean", torch.zeros(input_shape))
         self.register_buffer("deviation", torch.ones(input_shape))
 
-    def reset(self) -> None:
+    def reset_parameters(self) -> None:
         """Become the identity."""
         self.mean.zero_()
         self.deviation.fill_(1.0)

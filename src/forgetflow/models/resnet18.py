@@ -10,7 +10,7 @@ pre-activation variant instead.
 import torch
 from torch import Tensor, nn
 
-from forgetflow.config import ModelSettings
+from forgetflow.config.model import ModelSettings
 from forgetflow.errors import InputError
 
 SMALLEST = 9

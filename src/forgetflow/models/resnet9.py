@@ -11,7 +11,7 @@ FFCV and the datamodels train it channels-last and in mixed precision; here neit
 
 from torch import Tensor, nn
 
-from forgetflow.config import ModelSettings
+from forgetflow.config.model import ModelSettings
 from forgetflow.errors import InputError
 
 SMALLEST = 15

@@ -19,7 +19,7 @@ Not confirmed: that the paper's own SVHN experiments, which were not released, u
 import torch
 from torch import Tensor, nn
 
-from forgetflow.config import ModelSettings
+from forgetflow.config.model import ModelSettings
 from forgetflow.errors import InputError
 
 SMALLEST = 5

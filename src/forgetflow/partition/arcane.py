@@ -11,8 +11,8 @@ Which records of a class are learned from at all is `selection`'s business.
 
 import numpy as np
 
-from forgetflow.config import PartitionSettings
-from forgetflow.keys import keyed_hashes
+from forgetflow.config.partition import PartitionSettings
+from forgetflow.keys.digests import keyed_hashes
 from forgetflow.partition.assignment import Assignment
 from forgetflow.partition.slices import slice_numbers
 from forgetflow.records.record_set import RecordSet

@@ -13,8 +13,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from forgetflow.errors import InputError, VerdictError
-from forgetflow.keys import canonical_order
-from forgetflow.parquet import read_parquet
+from forgetflow.files.parquet import read_parquet
+from forgetflow.keys.digests import canonical_order
 from forgetflow.records.record_set import RecordSet
 
 

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from forgetflow.config import PartitionSettings
+from forgetflow.config.partition import PartitionSettings
 from forgetflow.partition.assignment import Assignment
 from forgetflow.records.record_set import RecordSet
 

@@ -10,7 +10,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetflow.config import Settings
+from forgetflow.config.settings import Settings
 from forgetflow.errors import InputError
 from forgetflow.partition import expectation, sisa
 from forgetflow.partition.distribution import NEAR_BEST, Layout, layout_for, layout_of

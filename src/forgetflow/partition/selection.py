@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetflow.config import SelectionSettings
-from forgetflow.keys import canonical_order
+from forgetflow.config.partition import SelectionSettings
+from forgetflow.keys.digests import canonical_order
 from forgetflow.records.record_set import RecordSet
 
 Mask = NDArray[np.bool_]

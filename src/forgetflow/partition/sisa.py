@@ -22,9 +22,9 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetflow.config import PartitionSettings
+from forgetflow.config.partition import PartitionSettings
 from forgetflow.errors import InputError
-from forgetflow.keys import keyed_hashes
+from forgetflow.keys.digests import keyed_hashes
 from forgetflow.partition.assignment import Assignment
 from forgetflow.partition.slices import bands, slice_numbers
 from forgetflow.records.record_set import RecordSet

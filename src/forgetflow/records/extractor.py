@@ -28,24 +28,15 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from forgetflow.config import DataSettings, ModelSettings
+from forgetflow.config.data import DataSettings
+from forgetflow.config.model import ModelSettings
+from forgetflow.config.project import Project
 from forgetflow.errors import InputError, VerdictError
-from forgetflow.keys import Digests, bytes_digest, set_digest
-from forgetflow.models import build
-from forgetflow.project import Project
-from forgetflow.records.extractor_card import (
-    MEMBERS,
-    WEIGHTS,
-    ExtractorCard,
-    read_extractor_card,
-)
+from forgetflow.keys.digests import Digests, bytes_digest, set_digest
+from forgetflow.models.build import build
+from forgetflow.records.extractor_card import MEMBERS, WEIGHTS, ExtractorCard, read_extractor_card
 from forgetflow.records.record_set import RecordSet, build_record_set
-from forgetflow.records.schema import (
-    ExtractedFeatures,
-    Features,
-    RecordSchema,
-    TensorFeatures,
-)
+from forgetflow.records.schema import ExtractedFeatures, Features, RecordSchema, TensorFeatures
 
 SIGNIFICANT_BITS = 12
 SMALLEST_STEP = -30

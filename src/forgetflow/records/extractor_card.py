@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from forgetflow.errors import InputError
-from forgetflow.keys import digest_of
+from forgetflow.keys.digests import digest_of
 from forgetflow.records.schema import (
     ExtractedFeatures,
     Features,

@@ -3,11 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-from forgetflow.config import DataSettings
-from forgetflow.project import Project
+from forgetflow.config.data import DataSettings
+from forgetflow.config.project import Project
 from forgetflow.records.record_set import RecordSet, write_record_set
-from forgetflow.records.sources import import_records
 from forgetflow.records.sources.imported import Imported
+from forgetflow.records.sources.registry import import_records
 
 
 def ingest(project: Project, settings: DataSettings | None = None) -> dict[str, Any]:

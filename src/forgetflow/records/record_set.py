@@ -17,8 +17,8 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from forgetflow.errors import InputError, VerdictError
-from forgetflow.keys import Digests, keyed_hash, set_digest
-from forgetflow.parquet import read_parquet
+from forgetflow.files.parquet import read_parquet
+from forgetflow.keys.digests import Digests, keyed_hash, set_digest
 from forgetflow.records.schema import RecordSchema
 
 

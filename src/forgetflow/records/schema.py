@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from forgetflow.keys import Digests, canonical_json, keyed_hash
+from forgetflow.keys.digests import Digests, canonical_json, keyed_hash
 
 SCHEMA_VERSION = 1
 RESERVED = ("record_id", "subject_id", "label", "deletion_prior", "digest")

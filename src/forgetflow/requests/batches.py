@@ -22,9 +22,9 @@ from typing import Any
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from forgetflow.atomic import write_atomically
+from forgetflow.config.project import Project
 from forgetflow.errors import InputError
-from forgetflow.project import Project
+from forgetflow.files.atomic import write_atomically
 from forgetflow.requests.manifest import Manifest, manifest_path, read_manifest
 from forgetflow.requests.times import UtcTime
 

@@ -11,11 +11,11 @@ from typing import NoReturn
 
 from pydantic import ValidationError
 
-from forgetflow.atomic import write_atomically
+from forgetflow.config.project import Project
 from forgetflow.errors import InputError, VerdictError
-from forgetflow.keys import canonical_json, digest_of
-from forgetflow.locks import locked
-from forgetflow.project import Project
+from forgetflow.files.atomic import write_atomically
+from forgetflow.files.locks import locked
+from forgetflow.keys.digests import canonical_json, digest_of
 from forgetflow.requests.request import Request, explain
 
 

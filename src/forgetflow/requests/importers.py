@@ -20,7 +20,7 @@ from typing import Any
 import pyarrow as pa
 
 from forgetflow.errors import InputError
-from forgetflow.parquet import read_parquet
+from forgetflow.files.parquet import read_parquet
 from forgetflow.records.schema import RecordSchema
 from forgetflow.requests.request import Request, make_request
 from forgetflow.requests.selectors import check_selector

@@ -10,9 +10,9 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from forgetflow.config.project import Project
 from forgetflow.errors import InputError
-from forgetflow.locks import locked
-from forgetflow.project import Project
+from forgetflow.files.locks import locked
 from forgetflow.records.schema import RecordSchema
 from forgetflow.requests.batches import sealed_manifests
 from forgetflow.requests.book import RequestBook

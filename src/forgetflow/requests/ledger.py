@@ -23,10 +23,10 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Literal, get_args
 
+from forgetflow.config.project import Project
 from forgetflow.errors import InputError, VerdictError
-from forgetflow.keys import canonical_json, digest_of
-from forgetflow.locks import locked
-from forgetflow.project import Project
+from forgetflow.files.locks import locked
+from forgetflow.keys.digests import canonical_json, digest_of
 from forgetflow.requests.batches import GENERATION
 from forgetflow.requests.pseudonym import PSEUDONYM
 from forgetflow.requests.times import moment, to_text

@@ -25,11 +25,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from forgetflow.atomic import write_atomically
+from forgetflow.config.project import Project
 from forgetflow.errors import VerdictError
-from forgetflow.keys import Digests, canonical_json, digest_of
-from forgetflow.parquet import read_parquet
-from forgetflow.project import Project
+from forgetflow.files.atomic import write_atomically
+from forgetflow.files.parquet import read_parquet
+from forgetflow.keys.digests import Digests, canonical_json, digest_of
 from forgetflow.requests.times import to_text, to_utc
 
 MANIFEST_VERSION = 1

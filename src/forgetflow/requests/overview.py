@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from forgetflow.project import Project
+from forgetflow.config.project import Project
 from forgetflow.records.record_set import RecordSet, read_record_set
 from forgetflow.requests.batches import ORIGINAL, next_batch, sealed_manifests
 from forgetflow.requests.book import RequestBook

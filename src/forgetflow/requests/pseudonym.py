@@ -11,8 +11,8 @@ import secrets
 import tempfile
 from pathlib import Path
 
+from forgetflow.config.project import Project
 from forgetflow.errors import InputError
-from forgetflow.project import Project
 
 PSEUDONYM = r"^p-[0-9a-f]{32}$"
 _KEY_BYTES = 32

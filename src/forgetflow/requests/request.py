@@ -14,7 +14,7 @@ from pydantic import (
 )
 
 from forgetflow.errors import InputError
-from forgetflow.keys import digest_of
+from forgetflow.keys.digests import digest_of
 from forgetflow.requests.pseudonym import PSEUDONYM, is_pseudonym
 from forgetflow.requests.times import UtcTime, to_text, to_utc
 

@@ -15,9 +15,9 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from forgetflow.config.project import Project
 from forgetflow.errors import InputError, VerdictError
-from forgetflow.locks import locked
-from forgetflow.project import Project
+from forgetflow.files.locks import locked
 from forgetflow.requests.batches import (
     METHOD,
     Batch,

@@ -16,11 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from forgetflow.atomic import write_folder
-from forgetflow.config import Settings
-from forgetflow.evaluation.files import csv_bytes, json_bytes
-from forgetflow.partition import place
+from forgetflow.config.settings import Settings
+from forgetflow.files.atomic import write_folder
+from forgetflow.files.formats import csv_bytes, json_bytes
 from forgetflow.partition.assignment import Assignment
+from forgetflow.partition.registry import place
 from forgetflow.records.record_set import RecordSet
 from forgetflow.studies.arcane_counts import (
     ASKED,
@@ -32,18 +32,12 @@ from forgetflow.studies.arcane_counts import (
     requested,
     sorted_blocks,
 )
-from forgetflow.studies.arcane_grid import (
-    EXACT,
-    ArcaneGrid,
-    Chosen,
-    partition_for,
-    selection_for,
-)
+from forgetflow.studies.arcane_grid import EXACT, ArcaneGrid, Chosen, partition_for, selection_for
 from forgetflow.studies.arcane_trial import head_settings
 from forgetflow.studies.counting import retrained
 from forgetflow.studies.draws import Draws, Floats
 from forgetflow.studies.grid import layout
-from forgetflow.training.chain import Recipe
+from forgetflow.training.recipe import Recipe
 
 Row = dict[str, Any]
 
@@ -302,7 +296,7 @@ def _against(samples: Floats, full: Floats, selected: Floats) -> Row:
 
 def write_arcane(study: ArcaneStudy, folder: Path) -> None:
     """Write rows and page, replacing the folder, completely or not at all."""
-    from forgetflow.studies.arcane_page import build_page
+    from forgetflow.pages.studies.arcane import build_page
 
     write_folder(
         folder,

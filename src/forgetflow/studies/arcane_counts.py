@@ -14,14 +14,14 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetflow.config import SelectionSettings
-from forgetflow.keys import keyed_hash, keyed_hashes
+from forgetflow.config.partition import SelectionSettings
+from forgetflow.keys.digests import keyed_hash, keyed_hashes
 from forgetflow.partition.assignment import Assignment
 from forgetflow.partition.selection import Selection
 from forgetflow.partition.slices import slice_numbers
 from forgetflow.records.record_set import RecordSet
 from forgetflow.studies.draws import Draws, Floats, Ints, Kind, Leavers, chances, drawn
-from forgetflow.training.chain import Recipe
+from forgetflow.training.recipe import Recipe
 from forgetflow.training.work import slice_samples
 from forgetflow.training.workspace import Mask
 

@@ -6,7 +6,8 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 
-from forgetflow.config import PartitionSettings, SelectionSettings, Settings
+from forgetflow.config.partition import PartitionSettings, SelectionSettings
+from forgetflow.config.settings import Settings
 from forgetflow.errors import InputError
 from forgetflow.partition.selection import Selection, own_entropy
 from forgetflow.records.record_set import RecordSet

@@ -10,15 +10,17 @@ from typing import Any
 
 import numpy as np
 
-from forgetflow.config import GaussianSettings, ModelSettings, PartitionSettings, Settings
-from forgetflow.keys import keyed_hashes
-from forgetflow.memory_store import MemoryStore
-from forgetflow.partition import place
+from forgetflow.config.model import GaussianSettings, ModelSettings
+from forgetflow.config.partition import PartitionSettings
+from forgetflow.config.settings import Settings
+from forgetflow.keys.digests import keyed_hashes
+from forgetflow.partition.registry import place
 from forgetflow.records.record_set import RecordSet
+from forgetflow.store.memory import MemoryStore
 from forgetflow.studies.arcane_grid import ArcaneGrid, Chosen, Head, partition_for
 from forgetflow.studies.grid import layout
-from forgetflow.training.chain import Recipe
 from forgetflow.training.ensemble import Ensemble
+from forgetflow.training.recipe import Recipe
 from forgetflow.training.trainer import train_chains
 from forgetflow.training.workspace import Mask, Workspace
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from forgetflow.memory_store import MemoryStore
-from forgetflow.partition import place
+from forgetflow.partition.registry import place
 from forgetflow.records.record_set import RecordSet
+from forgetflow.store.memory import MemoryStore
 from forgetflow.studies.grid import layout
 from forgetflow.training.ensemble import Ensemble
 from forgetflow.training.trainer import together, train_chains

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forgetflow.errors import InputError
-from forgetflow.keys import keyed_hash, keyed_hashes
+from forgetflow.keys.digests import keyed_hash, keyed_hashes
 from forgetflow.records.record_set import RecordSet
 
 Kind = Literal["uniform", "class", "skewed"]

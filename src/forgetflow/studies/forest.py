@@ -13,9 +13,9 @@ from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
-from forgetflow.atomic import write_folder
 from forgetflow.errors import VerdictError
-from forgetflow.evaluation.files import csv_bytes, json_bytes
+from forgetflow.files.atomic import write_folder
+from forgetflow.files.formats import csv_bytes, json_bytes
 from forgetflow.studies.forest_grid import ForestGrid
 from forgetflow.studies.forest_trial import KINDS, Deletion, Trial
 
@@ -207,7 +207,7 @@ def _deletion_row(depth: int, kind: str, chosen: Sequence[tuple[Deletion, float]
 
 def write_forest_study(study: ForestStudy, folder: Path) -> None:
     """Write rows and page, replacing the folder, completely or not at all."""
-    from forgetflow.studies.forest_page import build_page
+    from forgetflow.pages.studies.forest import build_page
 
     write_folder(
         folder,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from forgetflow.config import ForestSettings
+from forgetflow.config.model import ForestSettings
 from forgetflow.errors import InputError
 from forgetflow.records.record_set import RecordSet
 

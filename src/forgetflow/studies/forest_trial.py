@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetflow.config import ForestSettings
-from forgetflow.keys import keyed_hash
+from forgetflow.config.model import ForestSettings
+from forgetflow.keys.digests import keyed_hash
 from forgetflow.models.forest import library, settings_of
 from forgetflow.records.record_set import RecordSet
 from forgetflow.studies.forest_grid import ForestGrid

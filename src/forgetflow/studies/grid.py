@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from forgetflow.config import PartitionSettings
+from forgetflow.config.partition import PartitionSettings
 from forgetflow.errors import InputError
 from forgetflow.records.record_set import RecordSet
 

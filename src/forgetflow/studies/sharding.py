@@ -14,11 +14,12 @@ from typing import Any
 
 import numpy as np
 
-from forgetflow.atomic import write_folder
-from forgetflow.config import TrainSettings
-from forgetflow.evaluation.files import csv_bytes, json_bytes
-from forgetflow.partition import forecast, place
+from forgetflow.config.train import TrainSettings
+from forgetflow.files.atomic import write_folder
+from forgetflow.files.formats import csv_bytes, json_bytes
+from forgetflow.partition import forecast
 from forgetflow.partition.assignment import Assignment
+from forgetflow.partition.registry import place
 from forgetflow.records.record_set import RecordSet
 from forgetflow.studies.counting import remaining, retrained
 from forgetflow.studies.draws import KINDS, Draws, Kind, drawn, law
@@ -235,7 +236,7 @@ def put_together(
 
 def write_sharding(study: Sharding, folder: Path) -> None:
     """Write rows and page, replacing the folder, completely or not at all."""
-    from forgetflow.studies.page import build_page
+    from forgetflow.pages.studies.sharding import build_page
 
     write_folder(
         folder,

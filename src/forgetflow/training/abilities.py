@@ -11,7 +11,7 @@ place of a figure.
 from collections.abc import Mapping
 from typing import Literal
 
-from forgetflow.config import Settings
+from forgetflow.config.settings import Settings
 
 Ability = Literal["parameters", "gradients"]
 

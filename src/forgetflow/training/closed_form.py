@@ -15,10 +15,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from forgetflow.keys import canonical_order, keyed_hash
+from forgetflow.keys.digests import canonical_order, keyed_hash
 from forgetflow.models.forest import compiled, library, settings_of, tensors_of
 from forgetflow.models.gaussian import Gaussian
-from forgetflow.training.chain import Recipe, Samples
+from forgetflow.training.chain import Samples
+from forgetflow.training.recipe import Recipe
 from forgetflow.training.sequential import untrained
 
 if TYPE_CHECKING:
@@ -99,15 +100,3 @@ def largest_state(recipe: Recipe, records: int) -> int:
         leaves = records * forest.trees * forest.share  # each holds a record at least
         return round(2 * leaves * (9 + 4 * recipe.classes))
     return sum(buffer.nbytes for buffer in untrained(recipe, 0, 0).buffers())
-
-
-def samples_of(recipe: Recipe, sizes: Sequence[int]) -> list[int]:
-    """Return the samples that the state of each slice takes, given the slices' sizes.
-
-    For a density they are the records of the slice; for a forest, records times trees that learn
-    from them.
-    """
-    if recipe.model.architecture == "forest":
-        forest = recipe.model.forest
-        return [round(total * forest.trees * forest.share) for total in np.cumsum(sizes)]
-    return list(sizes)

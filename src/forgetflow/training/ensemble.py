@@ -20,12 +20,12 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
-from forgetflow.atomic import write_folder
-from forgetflow.config import ModelSettings
+from forgetflow.config.model import ModelSettings
 from forgetflow.errors import InputError, VerdictError
-from forgetflow.keys import bytes_digest, canonical_json, digest_of
-from forgetflow.models import build
-from forgetflow.store import Store
+from forgetflow.files.atomic import write_folder
+from forgetflow.keys.digests import bytes_digest, canonical_json, digest_of
+from forgetflow.models.build import build
+from forgetflow.store.store import Store
 from forgetflow.training.aggregation import Aggregation, combine
 from forgetflow.training.sequential import weights_of
 

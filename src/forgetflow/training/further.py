@@ -10,9 +10,11 @@ from math import ceil
 import numpy as np
 from torch import Tensor
 
-from forgetflow.training.chain import Recipe, Samples
-from forgetflow.training.learners import Resident, learners
+from forgetflow.training.chain import Samples
+from forgetflow.training.learners import Resident
 from forgetflow.training.lockstep import BURST, Segment, Track, longest_first, run
+from forgetflow.training.recipe import Recipe
+from forgetflow.training.registry import learners
 from forgetflow.training.schedule import Batches, samples_in
 from forgetflow.training.trainer import together
 from forgetflow.training.work import OnStep

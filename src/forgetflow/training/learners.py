@@ -21,17 +21,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from forgetflow.keys import Digests, canonical_order
-from forgetflow.training.chain import Recipe, Samples
-
-SHARE = 0.5
-"""Part of a GPU's free memory that learners in lockstep are meant to take."""
-
-COPIES = 3
-"""How often a layer's output is counted: kept for the gradient, the gradient itself, scratch."""
-
-LARGEST = 2**31 - 1
-"""Most numbers in one tensor: beyond, some CUDA kernels cannot count."""
+from forgetflow.keys.digests import Digests, canonical_order
+from forgetflow.training.chain import Samples
+from forgetflow.training.recipe import Recipe
 
 
 class Learners(Protocol):
@@ -117,47 +109,3 @@ def _sortable(digests: Digests) -> NDArray[np.bytes_]:
     if not len(digests):
         return np.empty(0, "S32")
     return np.ascontiguousarray(digests).view("S32").ravel()
-
-
-def learners(recipe: Recipe, members: Sequence[tuple[int, int]], sign: int = 1) -> Learners:
-    """Return untrained learners.
-
-    Args:
-        recipe: architecture, settings, device and engine.
-        members: (run seed, shard) of each; both go into the initial weights.
-        sign: 1 to descend the loss, -1 to ascend it.
-    """
-    if recipe.engine == "stacked":
-        from forgetflow.training.stacked import StackedLearners
-
-        return StackedLearners(recipe, members, sign)
-    if recipe.engine == "vmap":
-        from forgetflow.training.vmapped import VmappedLearners
-
-        return VmappedLearners(recipe, members, sign)
-    from forgetflow.training.sequential import SequentialLearners
-
-    return SequentialLearners(recipe, members, sign)
-
-
-def fitting_gpu(recipe: Recipe) -> int:
-    """Return how many learners of a recipe fit into what is free of its GPU, at least 1.
-
-    An estimate from shapes alone: parameters, their gradients and the optimizer's memory (Adam
-    has two numbers a parameter, and updating them takes one more), and the layers' outputs.
-    """
-    from forgetflow.training.sequential import untrained
-
-    network = untrained(recipe, 0, 0).to("meta")
-    sizes: list[int] = []
-    for module in network.modules():
-        if not list(module.children()):
-            module.register_forward_hook(lambda *call: sizes.append(call[-1].numel()))
-    with torch.no_grad():
-        network(torch.empty(recipe.train.batch_size, *recipe.input_shape, device="meta"))
-    parameters = sum(p.numel() for p in network.parameters())
-    each = 4 * (5 * parameters + COPIES * sum(sizes))
-    free, _ = torch.cuda.mem_get_info(recipe.device)
-    # What torch's allocator holds in reserve is free as well.
-    free += torch.cuda.memory_reserved(recipe.device) - torch.cuda.memory_allocated(recipe.device)
-    return max(1, min(int(SHARE * free) // each, LARGEST // max(*sizes, parameters)))

@@ -5,11 +5,12 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from forgetflow.keys import digest_of
-from forgetflow.store import Store
-from forgetflow.training.chain import Chain, Recipe
+from forgetflow.keys.digests import digest_of
+from forgetflow.store.store import Store
+from forgetflow.training.chain import Chain
 from forgetflow.training.learners import Resident
 from forgetflow.training.lockstep import Segment, Track
+from forgetflow.training.recipe import Recipe
 from forgetflow.training.schedule import Batches, slice_steps
 from forgetflow.training.work import Work
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
-from forgetflow.config import TrainSettings
+from forgetflow.config.train import TrainSettings
 
 MEMORY = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq", "step")}
 """What each optimizer remembers per parameter; `step` is a single float."""

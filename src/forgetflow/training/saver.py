@@ -7,11 +7,12 @@ from typing import Any
 
 import torch
 
-from forgetflow.store import Store
-from forgetflow.training.chain import Chain, Recipe
+from forgetflow.store.store import Store
+from forgetflow.training.chain import Chain
 from forgetflow.training.learners import Learners, Resident
 from forgetflow.training.legs import Leg, progress_key
 from forgetflow.training.lockstep import Track
+from forgetflow.training.recipe import Recipe
 from forgetflow.training.schedule import samples_in
 from forgetflow.training.work import OnStep, peak_memory
 

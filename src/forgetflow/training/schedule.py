@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetflow.keys import Digests, keyed_hash, keyed_order
+from forgetflow.keys.digests import Digests, keyed_hash, keyed_order
 
 
 def slice_steps(sizes: Sequence[int], epochs: float, batch_size: int) -> list[int]:

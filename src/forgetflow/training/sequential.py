@@ -10,12 +10,12 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from forgetflow.keys import keyed_hash
-from forgetflow.models import build
+from forgetflow.keys.digests import keyed_hash
+from forgetflow.models.build import build
 from forgetflow.models.normalize import Standardize
-from forgetflow.training.chain import Recipe
 from forgetflow.training.learners import Resident
 from forgetflow.training.optimizer import Optimizer
+from forgetflow.training.recipe import Recipe
 
 
 @dataclass

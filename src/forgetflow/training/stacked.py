@@ -21,9 +21,9 @@ import torch
 from torch import Tensor, nn
 
 from forgetflow.models.normalize import Standardize
-from forgetflow.training.chain import Recipe
 from forgetflow.training.learners import Resident
 from forgetflow.training.optimizer import BETAS, EPSILON, MEMORY
+from forgetflow.training.recipe import Recipe
 from forgetflow.training.sequential import untrained
 
 LANE = 16

@@ -11,14 +11,17 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from forgetflow.store import Receipt, Store
-from forgetflow.training.chain import Chain, Recipe
-from forgetflow.training.closed_form import extend, prepare, samples_of
-from forgetflow.training.learners import Resident, fitting_gpu, learners
+from forgetflow.store.receipt import Receipt
+from forgetflow.store.store import Store
+from forgetflow.training.chain import Chain
+from forgetflow.training.learners import Resident
 from forgetflow.training.legs import Leg, missing_legs
 from forgetflow.training.lockstep import BURST, longest_first, run
+from forgetflow.training.memory import fitting_gpu
+from forgetflow.training.recipe import Recipe
+from forgetflow.training.registry import extend, learners, prepare
 from forgetflow.training.saver import Saver, put_state
-from forgetflow.training.work import OnStep, Work
+from forgetflow.training.work import OnStep, Work, samples_of
 
 CACHE_BYTES = 4_000_000
 """Parameters, memory and gradients of learners in lockstep should stay within this much."""

@@ -21,9 +21,9 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.optim.sgd import sgd
 
 from forgetflow.models.normalize import Standardize
-from forgetflow.training.chain import Recipe
 from forgetflow.training.learners import Resident
 from forgetflow.training.optimizer import BETAS, EPSILON, MEMORY
+from forgetflow.training.recipe import Recipe
 from forgetflow.training.sequential import untrained, weights_of
 
 Stacked = dict[str, Tensor]

@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from forgetflow.training.chain import Recipe
-from forgetflow.training.closed_form import samples_of
+from forgetflow.training.recipe import Recipe
 from forgetflow.training.schedule import samples_in, slice_steps
 
 OnStep = Callable[[int, int], None]
@@ -80,3 +79,15 @@ def peak_memory(device: torch.device) -> int:
         return torch.cuda.max_memory_allocated(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def samples_of(recipe: Recipe, sizes: Sequence[int]) -> list[int]:
+    """Return the samples that the state of each slice takes, given the slices' sizes.
+
+    For a density they are the records of the slice; for a forest, records times trees that learn
+    from them.
+    """
+    if recipe.model.architecture == "forest":
+        forest = recipe.model.forest
+        return [round(total * forest.trees * forest.share) for total in np.cumsum(sizes)]
+    return list(sizes)

@@ -12,16 +12,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetflow.config import Settings
-from forgetflow.keys import bytes_digest, set_digest
+from forgetflow.config.project import Project
+from forgetflow.config.settings import Settings
+from forgetflow.keys.digests import bytes_digest, set_digest
 from forgetflow.partition.assignment import Assignment, read_assignment
 from forgetflow.partition.selection import Selection
-from forgetflow.project import Project
 from forgetflow.records.record_set import RecordSet, read_record_set
-from forgetflow.store import Receipt, Store
+from forgetflow.store.receipt import Receipt
+from forgetflow.store.store import Store
 from forgetflow.training import environment
-from forgetflow.training.chain import Chain, Recipe, Samples, chain_keys
+from forgetflow.training.chain import Chain, Samples, chain_keys
 from forgetflow.training.ensemble import Constituent, ModelCard, export_weights
+from forgetflow.training.recipe import Recipe
 
 Mask = NDArray[np.bool_]
 
@@ -86,11 +88,7 @@ class Workspace:
 
     def samples(self, where: NDArray[np.intp], *, targets: bool = True) -> Samples:
         """Return the records at `where` as a learner sees them."""
-        return Samples(
-            self.records.inputs[where],
-            self.records.labels[where] if targets else None,
-            self.records.digests[where],
-        )
+        return Samples.of(self.records, where, targets=targets)
 
     def learned(self, keep: Mask) -> Mask:
         """Return which of the kept records constituents learn from, bool (N,)."""

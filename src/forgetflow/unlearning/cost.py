@@ -8,7 +8,8 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 
 from forgetflow.errors import VerdictError
-from forgetflow.store import Receipt, Store
+from forgetflow.store.receipt import Receipt
+from forgetflow.store.store import Store
 
 
 @dataclass(frozen=True)

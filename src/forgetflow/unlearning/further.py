@@ -5,17 +5,16 @@ from dataclasses import replace
 from typing import Any
 
 from forgetflow.errors import VerdictError
-from forgetflow.keys import code_digest, digest_of
-from forgetflow.store import Receipt
+from forgetflow.keys.code import code_digest
+from forgetflow.keys.digests import digest_of
+from forgetflow.store.receipt import Receipt
 from forgetflow.training.chain import Samples
 from forgetflow.training.ensemble import Constituent
 from forgetflow.training.further import Start, train_further
 from forgetflow.training.sequential import weights_of
 from forgetflow.training.work import OnStep, peak_memory
-from forgetflow.unlearning.none import carried_over
+from forgetflow.unlearning.methods.none import carried_over
 from forgetflow.unlearning.protocol import Job, View
-
-SHARED_CODE = ("unlearning/further.py", "training/further.py")
 
 
 def affected_jobs(
@@ -43,7 +42,7 @@ def affected_jobs(
                 "data": data(member.shard),
                 "settings": settings,
                 "recipe": view.recipe.digest,
-                "code": code_digest(f"unlearning/{method}.py", *SHARED_CODE),
+                "code": code_digest(f"forgetflow.unlearning.methods.{method}"),
             }
         )
         jobs.append(Job(member.shard, key, (key,)))

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forgetflow.config.project import Project
 from forgetflow.errors import InputError, VerdictError
 from forgetflow.partition.expectation import Population, drawn, untouched
-from forgetflow.project import Project
 from forgetflow.requests.batches import batch_manifest, forgotten_ids
 from forgetflow.requests.manifest import Manifest
 from forgetflow.requests.overview import pending_manifest
@@ -18,8 +18,8 @@ from forgetflow.requests.times import moment
 from forgetflow.training.ensemble import read_card
 from forgetflow.training.work import slice_samples
 from forgetflow.training.workspace import Mask, Workspace
-from forgetflow.unlearning import method_named
 from forgetflow.unlearning.protocol import Foretells, UnlearningMethod, View, guarantee_of
+from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import changed_slices, planned_restarts
 
 

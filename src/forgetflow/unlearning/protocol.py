@@ -18,12 +18,14 @@ from typing import ClassVar, Literal, Protocol, runtime_checkable
 import numpy as np
 from torch import Tensor
 
-from forgetflow.config import Settings
+from forgetflow.config.settings import Settings
 from forgetflow.errors import AccessError
-from forgetflow.keys import set_digest
-from forgetflow.store import Receipt, Store
-from forgetflow.training.chain import Chain, Recipe, Samples
+from forgetflow.keys.digests import set_digest
+from forgetflow.store.receipt import Receipt
+from forgetflow.store.store import Store
+from forgetflow.training.chain import Chain, Samples
 from forgetflow.training.ensemble import ModelCard
+from forgetflow.training.recipe import Recipe
 from forgetflow.training.work import OnStep
 from forgetflow.training.workspace import Mask, Workspace
 

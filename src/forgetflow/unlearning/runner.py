@@ -9,14 +9,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from forgetflow.config.project import Project
 from forgetflow.errors import VerdictError
-from forgetflow.keys import bytes_digest
+from forgetflow.keys.digests import bytes_digest
 from forgetflow.partition.forecast import restart_slices
-from forgetflow.project import Project
 from forgetflow.records.record_set import RecordSet
 from forgetflow.requests.batches import batch_manifest, forgotten_ids, read_batches
 from forgetflow.requests.manifest import Manifest
-from forgetflow.store import Receipt
+from forgetflow.store.receipt import Receipt
 from forgetflow.training.ensemble import (
     Constituent,
     ModelCard,

@@ -5,17 +5,17 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
+from forgetflow.config.project import Project
 from forgetflow.errors import VerdictError
-from forgetflow.project import Project
 from forgetflow.requests.batches import ORIGINAL, batch_manifest
 from forgetflow.requests.ledger import Ledger
-from forgetflow.store import Store
+from forgetflow.store.store import Store
 from forgetflow.training import environment
 from forgetflow.training.ensemble import Constituent, Ensemble, ModelCard, read_card
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Mask, Workspace
-from forgetflow.unlearning import method_named
 from forgetflow.unlearning.protocol import Guarantee
+from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import Deletion, check_keys
 
 

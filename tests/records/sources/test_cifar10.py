@@ -4,8 +4,9 @@ import lzma
 import numpy as np
 import pytest
 
-from forgetflow.config import DataSettings
-from forgetflow.records.sources import cifar10, import_records
+from forgetflow.config.data import DataSettings
+from forgetflow.records.sources import cifar10
+from forgetflow.records.sources.registry import import_records
 
 FILES = (*cifar10.TRAIN, *cifar10.TEST)
 RNG = np.random.default_rng(0)

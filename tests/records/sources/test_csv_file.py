@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from forgetflow.config import DataSettings
+from forgetflow.config.data import DataSettings
 from forgetflow.errors import InputError
 from forgetflow.records.schema import ColumnFeatures
-from forgetflow.records.sources import import_records
+from forgetflow.records.sources.registry import import_records
 
 HEADER = "id,person,age,town,member,label,risk\n"
 ROWS = [

@@ -3,8 +3,8 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from forgetflow.config import DataSettings
-from forgetflow.records.sources import import_records
+from forgetflow.config.data import DataSettings
+from forgetflow.records.sources.registry import import_records
 
 sklearn_datasets = pytest.importorskip("sklearn.datasets")
 

@@ -1,8 +1,8 @@
 import pytest
 
-from forgetflow.config import DataSettings
-from forgetflow.records.sources import SOURCES, import_records
+from forgetflow.config.data import DataSettings
 from forgetflow.records.sources.files import train_and_test_files
+from forgetflow.records.sources.registry import SOURCES, import_records
 
 WITH_FILES = sorted(set(SOURCES) - {"digits"})
 

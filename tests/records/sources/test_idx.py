@@ -5,8 +5,8 @@ import struct
 import numpy as np
 import pytest
 
-from forgetflow.config import DataSettings
-from forgetflow.records.sources import import_records
+from forgetflow.config.data import DataSettings
+from forgetflow.records.sources.registry import import_records
 
 NAMES = {
     ("train", "images"): "train-images-idx3-ubyte",

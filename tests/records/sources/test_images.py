@@ -3,8 +3,8 @@ import sys
 import numpy as np
 import pytest
 
-from forgetflow.config import DataSettings
-from forgetflow.records.sources import import_records
+from forgetflow.config.data import DataSettings
+from forgetflow.records.sources.registry import import_records
 
 Image = pytest.importorskip("PIL.Image")
 RNG = np.random.default_rng(0)

@@ -3,8 +3,8 @@ import zipfile
 import numpy as np
 import pytest
 
-from forgetflow.config import DataSettings
-from forgetflow.records.sources import import_records
+from forgetflow.config.data import DataSettings
+from forgetflow.records.sources.registry import import_records
 
 RNG = np.random.default_rng(0)
 TRAIN = RNG.integers(0, 256, (6, 4, 5), np.uint8)

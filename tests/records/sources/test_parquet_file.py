@@ -6,9 +6,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from forgetflow.config import DataSettings
+from forgetflow.config.data import DataSettings
 from forgetflow.records.schema import ColumnFeatures
-from forgetflow.records.sources import import_records
+from forgetflow.records.sources.registry import import_records
 
 COLUMNS = {
     "id": pa.array([11, 12, 13]),

@@ -5,9 +5,9 @@ import hashlib
 import numpy as np
 import pytest
 
-from forgetflow.config import DataSettings
-from forgetflow.records.sources import import_records
+from forgetflow.config.data import DataSettings
 from forgetflow.records.sources.files import find_file, read_bytes
+from forgetflow.records.sources.registry import import_records
 
 pytestmark = pytest.mark.data
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetflow.config import DataSettings
+from forgetflow.config.data import DataSettings
 from forgetflow.errors import InputError
 from forgetflow.records.record_set import refuse_rows
 from forgetflow.records.sources.files import COMPRESSED, find_file, read_bytes, source_path

@@ -7,7 +7,7 @@ not a fact about the data.
 
 import numpy as np
 
-from forgetflow.config import DataSettings
+from forgetflow.config.data import DataSettings
 from forgetflow.records.record_set import build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
 from forgetflow.records.sources.imported import Imported, split_by_subject

@@ -5,7 +5,7 @@ import lzma
 import zlib
 from pathlib import Path
 
-from forgetflow.config import DataSettings
+from forgetflow.config.data import DataSettings
 from forgetflow.errors import InputError
 
 COMPRESSED = ("", ".gz", ".xz")

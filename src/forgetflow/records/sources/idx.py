@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetflow.config import DataSettings
+from forgetflow.config.data import DataSettings
 from forgetflow.errors import InputError
 from forgetflow.records.sources.files import find_file, read_bytes, source_path
 from forgetflow.records.sources.imported import Imported

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetflow.config import DataSettings
+from forgetflow.config.data import DataSettings
 from forgetflow.errors import InputError
 from forgetflow.records.sources.files import source_path
 from forgetflow.records.sources.imported import Imported

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from forgetflow.errors import InputError
-from forgetflow.keys import keyed_hashes
+from forgetflow.keys.digests import keyed_hashes
 from forgetflow.records.record_set import RecordSet
 
 

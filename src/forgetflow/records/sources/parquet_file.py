@@ -4,9 +4,9 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from forgetflow.config import DataSettings
+from forgetflow.config.data import DataSettings
 from forgetflow.errors import InputError
-from forgetflow.parquet import read_parquet
+from forgetflow.files.parquet import read_parquet
 from forgetflow.records.sources.files import source_path, train_and_test_files
 from forgetflow.records.sources.imported import Imported
 from forgetflow.records.sources.raw import RawRecords, to_imported

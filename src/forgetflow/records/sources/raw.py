@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from forgetflow.config import DataSettings
+from forgetflow.config.data import DataSettings
 from forgetflow.errors import InputError
 from forgetflow.records.record_set import RecordSet, build_record_set, refuse_rows
 from forgetflow.records.schema import ColumnFeatures, RecordSchema, TensorFeatures

@@ -1,0 +1,1 @@
+"""Procedures judged by pools of models; one file a measure."""

@@ -1,0 +1,197 @@
+"""Run every audit measure on the pools of one deletion, and keep the result as plain files.
+
+    audit.json    everything below in one file
+    audit.csv     one row per figure
+    *.csv         tables for plots
+    audit.html    a self-contained page (`page.py`)
+
+Everything is an aggregate over records and members; no file holds an id, a feature or a value of
+one record.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from forgetflow.audit.context import FLOOR, ORACLE, AuditContext
+from forgetflow.audit.controls import Control, check_controls
+from forgetflow.audit.protocol import Figure
+from forgetflow.audit.registry import AUDITS
+from forgetflow.audit.remarks import remarks
+from forgetflow.errors import InputError
+from forgetflow.evaluation.protocol import Row
+from forgetflow.files.atomic import write_folder
+from forgetflow.files.formats import csv_bytes, json_bytes
+
+FILE = "audit.json"
+
+
+@dataclass(frozen=True)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        batch: the deletion.
+        members: contender -> number of models.
+        records: retain, forget, test -> number of records.
+        figures: all figures of all measures.
+        controls: whether the controls behave.
+        tables: file name -> rows.
+        costs: contender -> mean cost of a member: `seconds`, `samples`, `steps`, `passes` over
+            the retain set, `bytes`, its samples as a share of an oracle's (`of_retrain`), and
+            what it presupposes: `prepared_samples`, `prepared_bytes`, `tuning_seconds`.
+        facts: settings and environment that a reader needs to compare audits.
+        notes: sentences on what a reader must know of the figures, and what was left out.
+    """
+
+    batch: str
+    members: Mapping[str, int]
+    records: Mapping[str, int]
+    figures: Sequence[Figure]
+    controls: Sequence[Control]
+    tables: Mapping[str, Sequence[Row]]
+    costs: Mapping[str, Mapping[str, float]]
+    facts: Mapping[str, Any]
+    notes: Sequence[str] = ()
+
+    def figure(self, measure: str, contender: str, name: str, statistic: str) -> Figure | None:
+        """Return one figure, or None if it was not measured."""
+        wanted = (measure, contender, name, statistic)
+        return next(
+            (f for f in self.figures if (f.measure, f.contender, f.set, f.statistic) == wanted),
+            None,
+        )
+
+    def floor(self, figure: Figure) -> Figure | None:
+        """Return the second oracle's figure beside a figure."""
+        return self.figure(figure.measure, FLOOR, figure.set, figure.statistic)
+
+    @property
+    def misbehaving(self) -> list[Control]:
+        """Controls that misbehave: nothing in this audit can be relied on while there is one."""
+        return [control for control in self.controls if control.outcome == "misbehaves"]
+
+    @property
+    def powerless(self) -> bool:
+        """Whether doing nothing cannot be told from retraining."""
+        return any(control.outcome == "no power" for control in self.controls)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping; `Audit.from_json(a.to_json())` equals `a`."""
+        return {
+            "batch": self.batch,
+            "members": dict(self.members),
+            "records": dict(self.records),
+            "facts": dict(self.facts),
+            "notes": list(self.notes),
+            "controls": [control.to_json() for control in self.controls],
+            "costs": {name: dict(cost) for name, cost in self.costs.items()},
+            "figures": [figure.to_json() for figure in self.figures],
+            "tables": {name: [dict(row) for row in rows] for name, rows in self.tables.items()},
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Audit":
+        """Inverse of `to_json`."""
+        return cls(
+            **{
+                **data,
+                "figures": [Figure.from_json(one) for one in data["figures"]],
+                "controls": [Control.from_json(one) for one in data["controls"]],
+            }
+        )
+
+
+def audit(
+    context: AuditContext,
+    batch: str,
+    costs: Mapping[str, Mapping[str, float]],
+    facts: Mapping[str, Any],
+    absent: Mapping[str, str],
+    notes: Sequence[str] = (),
+) -> Audit:
+    """Run all registered measures.
+
+    Args:
+        context: contenders, sets and settings.
+        batch: the deletion.
+        costs: contender -> mean cost of a member (`seconds`, `samples`, `steps`, `bytes`).
+        facts: what a reader needs to compare audits.
+        absent: control that could not be made -> why; all but ascent then misbehave.
+        notes: sentences on what was left out of the audit.
+    """
+    figures: list[Figure] = []
+    tables: dict[str, Sequence[Row]] = {}
+    for measure in AUDITS.values():
+        found = measure.figures(context)
+        figures += [figure.within(measure.ranges[figure.statistic]) for figure in found]
+        tables |= {name: rows for name, rows in measure.tables(context).items() if rows}
+    return Audit(
+        batch,
+        {name: context.members(name) for name in context.contenders},
+        {name: len(records) for name, records in context.sets.items()},
+        figures,
+        [
+            *check_controls(context, figures),
+            # Ascent may blow up: it is there to do damage.
+            *(
+                Control(name, "behaves" if name == "ascent" else "misbehaves", why)
+                for name, why in absent.items()
+            ),
+        ],
+        tables,
+        _relative(costs, len(context.sets["retain"])),
+        facts,
+        [*notes, *remarks(context)],
+    )
+
+
+def write_audit(result: Audit, folder: Path) -> None:
+    """Write an audit and its page, replacing the folder, completely or not at all."""
+    from forgetflow.pages.audit.page import build_page
+
+    files = audit_files(result) | {"audit.html": build_page(result, AUDITS).encode()}
+    write_folder(folder, files.items())
+
+
+def write_no_audit(folder: Path, reason: str) -> None:
+    """Note that no audit was made, and why: the folder is an output of the pipeline."""
+    write_folder(folder, [(FILE, json_bytes({"reason": reason}))])
+
+
+def audit_files(result: Audit) -> dict[str, bytes]:
+    """Return file name -> content of an audit, without its page."""
+    rows: list[Row] = [dict(figure.to_json()) for figure in result.figures]
+    files = {FILE: json_bytes(result.to_json()), "audit.csv": csv_bytes(rows)}
+    return files | {name: csv_bytes(rows) for name, rows in result.tables.items()}
+
+
+def read_audit(folder: Path) -> Audit | None:
+    """Read the audit in an evaluation folder; None where none was made.
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        found = json.loads(path.read_bytes())
+        return None if "reason" in found else Audit.from_json(found)
+    except (ValueError, KeyError, TypeError):
+        raise InputError(f"{path} is damaged: run `dvc repro` to write it again") from None
+
+
+def _relative(costs: Mapping[str, Mapping[str, float]], retain: int) -> dict[str, dict[str, float]]:
+    """Add passes over the retain set, and samples as a share of an oracle's."""
+    oracle = costs.get(ORACLE, {}).get("samples", 0.0)
+    return {
+        name: {
+            **cost,
+            "passes": cost["samples"] / retain,
+            "of_retrain": cost["samples"] / oracle if oracle else 0.0,
+        }
+        for name, cost in costs.items()
+    }

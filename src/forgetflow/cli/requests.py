@@ -1,0 +1,126 @@
+"""The verbs of `forgetflow request`: take in, show, hold and release deletion requests."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from forgetflow.cli.console import Json, emit, table
+from forgetflow.config.project import Project
+
+request = typer.Typer(help="Take in and show deletion requests.", no_args_is_help=True)
+
+
+@request.command("add")
+def add_request(  # noqa: PLR0913, PLR0917
+    record: Annotated[str | None, typer.Option(help="Record id.")] = None,
+    subject: Annotated[
+        str | None, typer.Option(help="Subject id: all records of a person.")
+    ] = None,
+    label: Annotated[str | None, typer.Option(help="Class name: all records of a class.")] = None,
+    where: Annotated[str | None, typer.Option(help="Expression over columns.")] = None,
+    reason: Annotated[str | None, typer.Option(help="Why; kept in the request book only.")] = None,
+    requester: Annotated[str | None, typer.Option(help="Who asks; kept as a pseudonym.")] = None,
+    received_at: Annotated[str | None, typer.Option(help="ISO time; default: now.")] = None,
+    due_at: Annotated[str | None, typer.Option(help="ISO time; default: privacy.due_days.")] = None,
+    request_id: Annotated[str | None, typer.Option("--id", help="Your own request id.")] = None,
+    hold: Annotated[str | None, typer.Option(help="Keep it on hold, for this reason.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Take in one deletion request.
+
+    Example: forgetflow request add --subject writer-007 --reason "GDPR Art. 17"
+    """
+    from forgetflow.requests.intake import add_request as take_in
+
+    fields = {
+        "record": record,
+        "subject": subject,
+        "label": label,
+        "where": where,
+        "reason": reason,
+        "requester": requester,
+        "received_at": received_at,
+        "due_at": due_at,
+        "request_id": request_id,
+        "hold": hold,
+    }
+    taken, new = take_in(Project.find(), {n: v for n, v in fields.items() if v is not None})
+    emit(
+        taken.to_json() | {"new": new},
+        as_json,
+        lambda: (
+            f"{taken.request_id}  {'taken in' if new else 'known already'}, "
+            f"due {taken.due_at:%Y-%m-%d}"
+        ),
+    )
+
+
+@request.command("import")
+def import_requests(
+    file: Annotated[
+        Path, typer.Argument(help="JSON, JSONL, CSV or Parquet; OpenDSR is understood.")
+    ],
+    as_json: Json = False,
+) -> None:
+    """Take in a file of requests, all or nothing.
+
+    Example: forgetflow request import requests.csv
+    """
+    from forgetflow.requests.intake import import_requests as take_in
+
+    requests, new = take_in(Project.find(), file)
+    emit(
+        {"requests": len(requests), "new": new},
+        as_json,
+        lambda: f"{len(requests)} request(s) read, {new} new",
+    )
+
+
+@request.command("list")
+def list_requests(as_json: Json = False) -> None:
+    """Show every request: state, due date, days left; the most urgent first.
+
+    Example: forgetflow request list --json
+    """
+    from forgetflow.requests.overview import request_list
+
+    lines = [line.to_json() for line in request_list(Project.find())]
+    columns = ["request_id", "state", "records", "batch", "due_at", "days_left", "note"]
+    emit(
+        lines,
+        as_json,
+        lambda: (
+            table(columns, [[line.get(c) for c in columns] for line in lines])
+            if lines
+            else "no requests yet: forgetflow request add --help"
+        ),
+    )
+
+
+@request.command("hold")
+def hold_request(
+    request_id: str,
+    reason: Annotated[str, typer.Option(help="Why it must wait.")],
+    as_json: Json = False,
+) -> None:
+    """Put an open request on hold.
+
+    Example: forgetflow request hold req-1 --reason "legal hold 2026-11"
+    """
+    from forgetflow.requests.intake import hold_request as hold
+
+    held = hold(Project.find(), request_id, reason)
+    emit(held.to_json(), as_json, lambda: f"{request_id} is on hold")
+
+
+@request.command("release")
+def release_request(request_id: str, as_json: Json = False) -> None:
+    """Lift a hold.
+
+    Example: forgetflow request release req-1
+    """
+    from forgetflow.requests.intake import release_request as release
+
+    released = release(Project.find(), request_id)
+    emit(released.to_json(), as_json, lambda: f"{request_id} is no longer on hold")

@@ -1,0 +1,1 @@
+"""`params.yaml` as typed settings, a file per block; where things lie in a project."""

@@ -1,0 +1,41 @@
+"""One writer at a time, across processes. An OS lock, so a killed process never leaves it taken.
+
+Order when several are taken: seal, then inbox, then requests or ledger.
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Literal
+
+import filelock
+
+from forgetflow.config.project import Project
+from forgetflow.errors import ForgetflowError
+
+PATIENCE = 120.0
+"""Seconds to wait for another writer before giving up."""
+
+
+LockName = Literal["seal", "inbox", "requests", "ledger", "lineage", "mlflow"]
+
+
+@contextmanager
+def locked(project: Project, name: LockName) -> Iterator[None]:
+    """Hold the project's lock `name`, waiting for whoever has it.
+
+    Raises:
+        ForgetflowError: another process kept the lock for longer than `PATIENCE`.
+    """
+    path = project.state / "locks" / f"{name}.lock"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    lock = filelock.FileLock(path, timeout=PATIENCE, poll_interval=0.01)
+    try:
+        lock.acquire()
+    except filelock.Timeout:
+        raise ForgetflowError(
+            f"another process has held {path} for {PATIENCE:.0f} s: let it finish and try again"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()

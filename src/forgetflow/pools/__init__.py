@@ -1,0 +1,1 @@
+"""Many models of one procedure, one per seed, kept by member."""

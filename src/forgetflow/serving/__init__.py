@@ -1,0 +1,1 @@
+"""Using a model: predictions, and a network frozen as an extractor."""

@@ -1,0 +1,49 @@
+"""What is known of a stored object without opening it."""
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What is known of a stored object without opening it. Holds counts and digests only.
+
+    Attributes:
+        key: content key, 64 hex digits.
+        sha256: digest of the stored bytes.
+        size: bytes.
+        kind: `state` (a trained slice), `progress` (recovery point inside a slice), ...
+        learned_from: digests of the record sets that influenced the object.
+        facts: numbers for cost and lineage (steps, samples, seconds).
+    """
+
+    key: str
+    sha256: str
+    size: int
+    kind: str
+    learned_from: tuple[str, ...]
+    facts: Mapping[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(
+        cls,
+        data: bytes,
+        key: str,
+        kind: str,
+        learned_from: Iterable[str],
+        facts: Mapping[str, Any] | None,
+    ) -> "Receipt":
+        """Describe the bytes of an object."""
+        digest = hashlib.sha256(data).hexdigest()
+        return cls(key, digest, len(data), kind, tuple(learned_from), dict(facts or {}))
+
+    def to_json(self) -> dict[str, Any]:
+        """Return a JSON-ready mapping; `Receipt.from_json(r.to_json()) == r`."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "Receipt":
+        """Inverse of `to_json`."""
+        return cls(**{**data, "learned_from": tuple(data["learned_from"])})

@@ -1,0 +1,1 @@
+"""DVC: versions of the training set, the forget manifests and the models."""

@@ -1,0 +1,132 @@
+"""The audit as a whole: every registered measure, files, and what the gate reads."""
+
+import json
+import math
+
+import numpy as np
+import pytest
+
+from forgetflow.audit import audit as audit_module
+from forgetflow.audit.audit import (
+    Audit,
+    audit,
+    audit_files,
+    read_audit,
+    write_audit,
+    write_no_audit,
+)
+from forgetflow.audit.context import FLOOR, ORACLE
+from forgetflow.audit.registry import AUDITS
+from forgetflow.audit.summary import HEADLINES, headline
+from forgetflow.errors import InputError
+
+COSTS = {
+    ORACLE: {"seconds": 2.0, "samples": 400.0, "steps": 40.0, "bytes": 100.0},
+    "none": {"seconds": 0.0, "samples": 0.0, "steps": 0.0, "bytes": 100.0},
+    "sisa": {"seconds": 0.5, "samples": 100.0, "steps": 10.0, "bytes": 100.0},
+}
+
+
+@pytest.fixture
+def result(make_context, monkeypatch) -> Audit:
+    """An audit of pools of six members with random margins."""
+    # A table has no gradient in its input.
+    measures = {name: m for name, m in AUDITS.items() if name != "inversion"}
+    monkeypatch.setattr(audit_module, "AUDITS", measures)
+
+    def pool(seed: int, forget: float) -> np.ndarray:
+        rng = np.random.default_rng(seed)
+        logits = rng.normal(size=(6, 90, 3))
+        logits[:, :, 0] += 2.0
+        logits[:, 40:60, 0] += forget
+        return np.exp(logits) / np.exp(logits).sum(axis=2, keepdims=True)
+
+    context = make_context(
+        [0] * 40,
+        [0] * 20,
+        [0] * 30,
+        oracle=pool(1, 0.0),
+        second_oracle=pool(2, 0.0),
+        sisa=pool(3, 0.0),
+        original=pool(4, 3.0),
+        none=pool(4, 3.0),
+        finetune=pool(5, 2.0),
+        ascent=pool(6, -3.0),
+    )
+    return audit(context, "b1", COSTS, {"seed": 0}, {})
+
+
+def test_every_measure_speaks_of_every_contender(result):
+    for name in AUDITS:
+        if name == "inversion":
+            continue
+        mine = [f for f in result.figures if f.measure == name]
+        assert {f.contender for f in mine} >= {FLOOR, "sisa", "none", "finetune", "ascent"}, name
+
+
+def test_a_missing_figure_has_a_reason_and_a_present_one_is_finite(result):
+    for figure in result.figures:
+        if figure.value is None:
+            assert figure.reason, figure
+        else:
+            assert math.isfinite(figure.value), figure
+
+
+def test_figures_are_named_once(result):
+    places = [(f.measure, f.contender, f.set, f.statistic) for f in result.figures]
+    assert len(places) == len(set(places))
+
+
+def test_an_audit_survives_its_file(result, tmp_path):
+    write_audit(result, tmp_path / "audit")
+    assert read_audit(tmp_path / "audit") == Audit.from_json(result.to_json())
+    assert {path.name for path in (tmp_path / "audit").iterdir()} >= {
+        "audit.json",
+        "audit.csv",
+        "audit.html",
+        "margins.csv",
+    }
+
+
+def test_no_audit_is_told_apart_from_a_lost_one(tmp_path):
+    write_no_audit(tmp_path / "audit", "too small")
+    assert read_audit(tmp_path / "audit") is None
+    assert json.loads((tmp_path / "audit" / "audit.json").read_text()) == {"reason": "too small"}
+    (tmp_path / "audit" / "audit.json").write_text("{")
+    with pytest.raises(InputError, match="damaged"):
+        read_audit(tmp_path / "audit")
+    assert read_audit(tmp_path / "nowhere") is None
+
+
+def test_files_are_a_pure_function_and_name_no_record(result, make_context):
+    files = audit_files(result)
+    assert files == audit_files(Audit.from_json(result.to_json()))
+    for name, data in files.items():
+        assert b"record-0" not in data, name
+        assert b"subject-0" not in data, name
+
+
+def test_costs_stand_beside_an_oracles(result):
+    assert result.costs["sisa"]["of_retrain"] == 0.25
+    assert result.costs["sisa"]["passes"] == 2.5
+    assert result.costs["none"]["of_retrain"] == 0.0
+
+
+def test_a_control_that_could_not_be_made_misbehaves(make_context, monkeypatch):
+    monkeypatch.setattr(audit_module, "AUDITS", {"ulira": AUDITS["ulira"]})
+    table = np.full((4, 30, 2), 0.5)
+    context = make_context([0] * 10, [0] * 10, [0] * 10, oracle=table, second_oracle=table)
+    found = audit(context, "b1", {}, {}, {"ascent": "diverged", "finetune": "diverged"})
+    assert [c.contender for c in found.misbehaving] == ["finetune"]
+
+
+def test_the_headline_stands_beside_the_floor(result):
+    found = headline(result, "sisa")
+    assert found["members"] == 6
+    for name, (measure, group, statistic) in HEADLINES.items():
+        mine = result.figure(measure, "sisa", group, statistic)
+        floor = result.figure(measure, FLOOR, group, statistic)
+        assert mine is not None, name
+        assert found[name]["value"] == mine.value, name
+        assert found[name]["floor"] == floor.value, name
+    assert found["misbehaving"] == len(result.misbehaving)
