@@ -137,7 +137,7 @@ class Task:
     def samples(self, member: int) -> Samples:
         """Return the records of a member."""
         whole, where = data_of(self.architecture)[0], self.rows(member)
-        return Samples(whole.inputs[where], whole.targets[where], whole.digests[where])
+        return Samples(whole.inputs[where], whole.labels[where], whole.digests[where])
 
     def gflop(self) -> float:
         """Return the billions of operations that training one member needs."""
@@ -154,7 +154,7 @@ class Task:
         test = data_of(self.architecture)[1]
         with torch.inference_mode():
             found = network(torch.from_numpy(test.inputs)).argmax(dim=1).numpy()
-        return float((found == test.targets).mean())
+        return float((found == test.labels).mean())
 
 
 @cache
@@ -199,7 +199,7 @@ def loop(task: Task, members: Sequence[int], batches: Batches, threads: int = 1)
     torch.set_deterministic_debug_mode("default")
     torch.set_num_threads(threads)
     whole = data_of(task.architecture)[0]
-    inputs, targets = torch.from_numpy(whole.inputs), torch.from_numpy(whole.targets)
+    inputs, targets = torch.from_numpy(whole.inputs), torch.from_numpy(whole.labels)
     where = task.device if batches is indexed else "cpu"
     inputs, targets = inputs.to(where), targets.to(where)
     for member in members:

@@ -25,7 +25,8 @@ from forgetflow.keys.code import code_digest, module_of
 from forgetflow.keys.digests import digest_of
 from forgetflow.records.record_set import read_record_set
 from forgetflow.requests.batches import ORIGINAL
-from forgetflow.training.ensemble import Ensemble, ModelCard, read_card
+from forgetflow.training.card import ModelCard, read_card
+from forgetflow.training.ensemble import Ensemble
 from forgetflow.training.work import closed_form_samples
 from forgetflow.unlearning.cost import Cost, cost_of
 from forgetflow.unlearning.registry import method_named

@@ -19,8 +19,8 @@ from forgetflow.training.recipe import Recipe
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Workspace
 from forgetflow.unlearning.cost import cost_of
-from forgetflow.unlearning.protocol import View
 from forgetflow.unlearning.registry import METHODS
+from forgetflow.unlearning.view import View
 
 SETTINGS = Settings.model_validate(
     {

@@ -44,9 +44,9 @@ from forgetflow.studies.counting import retrained
 from forgetflow.studies.draws import Draws
 from forgetflow.training.recipe import Recipe
 from forgetflow.training.trainer import train_chains
-from forgetflow.unlearning.protocol import View
 from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import deletion_cost
+from forgetflow.unlearning.view import View
 
 SETTINGS = Settings.model_validate(
     {

@@ -35,6 +35,7 @@ OTHER = {
 ENGINES = ("sequential", "stacked")
 UNSEEN = {
     ("train", "checkpoint_seconds"): 0.5,
+    ("train", "log"): "stored",
     ("run", "workers"): 7,
     ("run", "runner"): "dask",
     ("data", "parts"): 3,

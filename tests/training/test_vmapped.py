@@ -14,8 +14,8 @@ from forgetflow.store.memory import MemoryStore
 from forgetflow.store.store import Store
 from forgetflow.training import environment
 from forgetflow.training import memory as memory_module
-from forgetflow.training.further import Start, train_further
 from forgetflow.training.learners import Resident
+from forgetflow.training.objective import CrossEntropy
 from forgetflow.training.recipe import STACKABLE, Recipe
 from forgetflow.training.registry import learners
 from forgetflow.training.sequential import SequentialLearners, weights_of
@@ -141,17 +141,17 @@ def test_one_step_goes_along_the_gradient(make_recipe, make_samples, network, si
     _, recipe = recipes(make_recipe, network, weight_decay=0.0)
     data = Resident.of([make_samples(20, SHAPES[network])], recipe)
     sizes = [4, 1, 3, 4]
-    group = learners(recipe, [(seed, 0) for seed in range(4)], sign)
+    group = learners(recipe, [(seed, 0) for seed in range(4)], CrossEntropy(sign))
     rows = torch.randint(20, (1, 4, 4), generator=torch.Generator().manual_seed(0))
     starts = [weights_of(group.state(member)) for member in range(4)]
     group.steps(data, rows, torch.tensor([sizes]))
     for member, size in enumerate(sizes):
-        plain = SequentialLearners(recipe, [(0, 0)]).members[0].network
+        plain = SequentialLearners(recipe, [(0, 0)], CrossEntropy()).members[0].network
         plain.load_state_dict(starts[member])
         plain.double()
         batch = rows[0, member, :size]
         outputs = plain(data.inputs[batch].double())
-        nn.functional.cross_entropy(outputs, data.targets[batch]).backward()
+        nn.functional.cross_entropy(outputs, data.labels[batch]).backward()
         state = group.state(member)
         for name, parameter in plain.named_parameters():
             gradient = sign * parameter.grad
@@ -238,7 +238,7 @@ def test_a_given_network_starts_with_empty_memory(make_recipe, make_samples):
 
 
 def test_chains_of_a_pool(make_records, make_space, tmp_path):
-    """Slices, shards of unequal size and seeds, as pools train them, and then further."""
+    """Slices, shards of unequal size and seeds, as pools train them."""
     model = {"architecture": "lenet", "normalize": "standard"}
     space = make_space(make_records(40, (1, 8, 8)), model=model)
     states = []
@@ -247,14 +247,7 @@ def test_chains_of_a_pool(make_records, make_space, tmp_path):
         tasks = [(s.chain(shard, s.everything), s.recipe) for s in pool for shard in (0, 1)]
         store = MemoryStore()
         receipts = train_chains(store, tasks)
-        parts = [chain.slices[:2] for chain, _ in tasks]
-        made = [store.require(receipt.key) for receipt, _ in receipts]
-        starts = [
-            Start(recipe.seed, chain.shard, weights_of(state), part)
-            for (chain, recipe), state, part in zip(tasks, made, parts, strict=True)
-        ]
-        further = train_further(tasks[0][1], starts, 2.0, sign=-1)
-        states.append([*made, *(result.state for result in further)])
+        states.append([store.require(receipt.key) for receipt, _ in receipts])
     assert_close(states[1], states[0], 10 * CLOSE)
     with pytest.raises(ValueError, match="bits depend on company"):
         train_chains(Store(tmp_path / "store"), tasks)

@@ -24,7 +24,7 @@ from forgetflow.records.sources.registry import import_records
 from forgetflow.requests.intake import add_request
 from forgetflow.requests.seal import seal
 from forgetflow.store.store import Store
-from forgetflow.training.ensemble import ModelCard
+from forgetflow.training.card import ModelCard
 from forgetflow.training.learners import Resident
 from forgetflow.training.recipe import Recipe
 from forgetflow.training.sequential import SequentialLearners
@@ -32,9 +32,10 @@ from forgetflow.training.stacked import StackedLearners
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.work import OnStep
 from forgetflow.training.workspace import Mask, Workspace
-from forgetflow.unlearning.protocol import UnlearningMethod, View
+from forgetflow.unlearning.protocol import UnlearningMethod
 from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import Deletion, build_original, unlearn
+from forgetflow.unlearning.view import View
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 BASE: dict[str, dict[str, Any]] = {
@@ -296,8 +297,10 @@ def count_samples(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def counting(steps: Callable[..., None], sizes: list[int]) -> Callable[..., None]:
     """Return an engine's `steps` that also notes the size of every mini-batch."""
 
-    def note(self: Any, data: Resident, rows: Tensor, counts: Tensor) -> None:
+    def note(
+        self: Any, data: Resident, rows: Tensor, counts: Tensor, own: Tensor | None = None
+    ) -> None:
         sizes.extend(counts.flatten().tolist())
-        steps(self, data, rows, counts)
+        steps(self, data, rows, counts, own)
 
     return note

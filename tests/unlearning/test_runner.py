@@ -10,7 +10,8 @@ from forgetflow.errors import InputError, VerdictError
 from forgetflow.records.record_set import build_record_set
 from forgetflow.requests.batches import forgotten_ids, read_batches
 from forgetflow.requests.seal import batch_manifest, seal
-from forgetflow.training.ensemble import Ensemble, read_card
+from forgetflow.training.card import read_card
+from forgetflow.training.ensemble import Ensemble
 from forgetflow.training.workspace import Workspace
 from forgetflow.unlearning.registry import METHODS
 from forgetflow.unlearning.runner import Deletion, check_integrity, deletion_cost, restarts, unlearn

@@ -18,15 +18,16 @@ from forgetflow.requests.batches import ORIGINAL
 from forgetflow.store.memory import MemoryStore
 from forgetflow.store.store import Store
 from forgetflow.training.abilities import voices
+from forgetflow.training.card import Constituent, ModelCard
 from forgetflow.training.chain import Chain, Samples
 from forgetflow.training.closed_form import largest_state
-from forgetflow.training.ensemble import Constituent, ModelCard
 from forgetflow.training.recipe import Recipe
 from forgetflow.training.sequential import untrained
 from forgetflow.training.trainer import train_chains
 from forgetflow.training.work import PARTS
 from forgetflow.training.workspace import Mask, Workspace
-from forgetflow.unlearning.protocol import Job, RunsMany, UnlearningMethod, View
+from forgetflow.unlearning.protocol import Job, RunsMany, UnlearningMethod
+from forgetflow.unlearning.view import View
 
 GROUP = 16
 """Members made together: what a kill costs at most."""

@@ -76,7 +76,8 @@ def missing_legs(store: Store, task: tuple[Chain, Recipe], work: Work) -> list[L
         if first - 1 in missing:
             continue
         last = next(n for n in range(first, len(chain.keys)) if n + 1 not in missing)
-        progress = store.verify(progress_key(chain.keys[first]))
+        logs = train.log == "stored"  # which a recovery point would cut in two
+        progress = None if logs else store.verify(progress_key(chain.keys[first]))
         steps, seconds = 0, 0.0
         if progress:
             steps, seconds = progress.facts["steps"], progress.facts["seconds"]

@@ -119,13 +119,13 @@ class Recipe:
         return replace(self, engine=engine, company="matters")
 
     def to_json(self) -> dict[str, Any]:
-        """Return all ingredients, JSON-ready; how often recovery points are written is none."""
+        """Return all ingredients, JSON-ready; what is kept of training besides is none."""
         special: dict[str, Any] = {}
         if self.company != "irrelevant":
             special["company"] = self.company
         if self.grid is not None:
             special["grid"] = digest_of([cuts.tolist() for cuts in self.grid.thresholds])
-        unused = None if self.engine == "closed form" else {"checkpoint_seconds", "engine"}
+        unused = None if self.engine == "closed form" else {"checkpoint_seconds", "engine", "log"}
         return special | {
             "model": self.model.relevant(),
             "train": self.train.model_dump(mode="json", exclude=unused) if unused else {},

@@ -12,8 +12,10 @@ from forgetflow.training.chain import Chain
 from forgetflow.training.learners import Learners, Resident
 from forgetflow.training.legs import Leg, progress_key
 from forgetflow.training.lockstep import Track
+from forgetflow.training.path import Weights, put_log
 from forgetflow.training.recipe import Recipe
 from forgetflow.training.schedule import samples_in
+from forgetflow.training.sequential import weights_of
 from forgetflow.training.work import OnStep, peak_memory
 
 
@@ -28,9 +30,15 @@ class Saver:
     tracks: Sequence[Track]
     on_step: OnStep | None
     saved: float = field(default_factory=time.perf_counter)
+    passed: dict[int, list[Weights]] = field(default_factory=dict)
 
     def begin(self, member: int, segment: int) -> None:
         """Load what a leg continues from, or fit its normalisation."""
+        self._prepare(member, segment)
+        if self.logs:
+            self.passed[member] = [self._weights(member)]
+
+    def _prepare(self, member: int, segment: int) -> None:
         leg, number = self.legs[member], self.legs[member].first + segment
         keys, slices = leg.chain.keys, leg.chain.slices
         if segment == 0 and leg.resumed:
@@ -67,18 +75,35 @@ class Saver:
         if number + 1 == len(leg.chain.keys) or not self.store.keeps_only_finished:
             state = self.learners.state(member)
             put_state(self.store, leg.chain, number, state, facts, leg.recipe)
+        if self.logs:
+            put_log(self.store, leg.chain, number, self.passed.pop(member)[:-1])
         self.store.remove(progress_key(key))
+
+    @property
+    def logs(self) -> bool:
+        """Whether what every step changed is kept."""
+        return self.legs[0].recipe.train.log == "stored"
 
     def after(self, active: int) -> None:
         """Write recovery points when it is time, and tell of the step."""
+        if self.logs:
+            for member in range(active):
+                self.passed[member].append(self._weights(member))
         seconds = self.legs[0].recipe.train.checkpoint_seconds
-        if time.perf_counter() - self.saved >= seconds and not self.store.keeps_only_finished:
+        late = time.perf_counter() - self.saved >= seconds
+        # A log that went on from a recovery point would lack what came before it.
+        if late and not self.store.keeps_only_finished and not self.logs:
             for member in range(active):
                 self._save_progress(member)
             self.saved = time.perf_counter()
         if self.on_step:
             for leg, track in zip(self.legs[:active], self.tracks[:active], strict=True):
                 self.on_step(leg.first + track.number, track.step - 1)
+
+    def _weights(self, member: int) -> Weights:
+        """Return a copy of a member's network: training changes what a state shows."""
+        state = weights_of(self.learners.state(member))
+        return {name: tensor.detach().to("cpu", copy=True) for name, tensor in state.items()}
 
     def _save_progress(self, member: int) -> None:
         leg, track = self.legs[member], self.tracks[member]

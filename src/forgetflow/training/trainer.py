@@ -18,7 +18,7 @@ from forgetflow.training.learners import Resident
 from forgetflow.training.legs import Leg, missing_legs
 from forgetflow.training.lockstep import BURST, longest_first, run
 from forgetflow.training.memory import fitting_gpu
-from forgetflow.training.recipe import Recipe
+from forgetflow.training.recipe import Engine, Recipe
 from forgetflow.training.registry import extend, learners, prepare
 from forgetflow.training.saver import Saver, put_state
 from forgetflow.training.work import OnStep, Work, samples_of
@@ -118,13 +118,17 @@ def _groups(legs: Sequence[Leg]) -> list[Sequence[Leg]]:
     return [legs[start : start + size] for start in range(0, len(legs), size)]
 
 
-def together(recipe: Recipe) -> int:
+def together(recipe: Recipe, engine: Engine | None = None) -> int:
     """Return how many learners train in lockstep.
 
     As many as the cache holds. One on a GPU, where nobody promises that a product's bits do not
     depend on how many others are in the batch; if that is all right, as many as its memory holds.
+
+    Args:
+        recipe: how they train.
+        engine: what computes their steps; none: the recipe's.
     """
-    if recipe.engine == "sequential":
+    if (engine or recipe.engine) == "sequential":
         return 1
     if recipe.device.type != "cpu":
         return fitting_gpu(recipe) if recipe.company == "matters" else 1
@@ -141,7 +145,7 @@ def _train_together(store: Store, legs: Sequence[Leg], on_step: OnStep | None) -
     legs, tracks = [legs[i] for i in order], [tracks[i] for i in order]
     group = learners(recipe, [(leg.recipe.seed, leg.chain.shard) for leg in legs])
     saver = Saver(store, group, data, legs, tracks, on_step)
-    every_step = on_step is not None or recipe.train.checkpoint_seconds == 0
+    every_step = on_step is not None or recipe.train.checkpoint_seconds == 0 or saver.logs
     run(
         group,
         data,

@@ -11,10 +11,10 @@ from forgetflow.pools.pool import read_member
 from forgetflow.pools.trial import Trial
 from forgetflow.training.workspace import Workspace
 from forgetflow.unlearning.plan import plan_deletion
-from forgetflow.unlearning.protocol import View
 from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import deletion_cost
 from forgetflow.unlearning.verify import verify_generation
+from forgetflow.unlearning.view import View
 
 pytest.importorskip("numba")
 

@@ -14,9 +14,11 @@ from forgetflow.models.forest import compiled, tensors_of
 from forgetflow.store.receipt import Receipt
 from forgetflow.training.chain import Samples
 from forgetflow.training.closed_form import PREFIX, rows_of
+from forgetflow.training.promise import Guarantee
 from forgetflow.training.work import OnStep, peak_memory
-from forgetflow.unlearning.methods.none import carried_over
-from forgetflow.unlearning.protocol import Access, Effort, Family, Guarantee, Job, View
+from forgetflow.unlearning.preparation import Preparation
+from forgetflow.unlearning.protocol import Effort, Family, Job, carried_over
+from forgetflow.unlearning.view import Access, View
 
 if TYPE_CHECKING:
     from forgetflow.forest import Forest
@@ -30,6 +32,11 @@ class Dare:
     needs: ClassVar[frozenset[Access]] = frozenset({Access.RETAIN, Access.FORGET, Access.LABELS})
     rebuilds: ClassVar[Literal["affected", "all"] | None] = None
     families: ClassVar[frozenset[Family]] = frozenset({"forest"})
+    prepares: ClassVar[tuple[Preparation, ...]] = ()
+
+    def refuses(self, view: View) -> str | None:  # noqa: ARG002
+        """Refuse no deletion."""
+        return None
 
     def jobs(self, view: View) -> list[Job]:
         """Change the forests of affected shards; a shard without records loses its forest."""
