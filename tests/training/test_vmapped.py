@@ -9,7 +9,7 @@ from torch import nn
 
 from forgetflow.config.model import ModelSettings
 from forgetflow.models.registry import ARCHITECTURES
-from forgetflow.pools import trial as trial_module
+from forgetflow.pools.comparison import Comparison
 from forgetflow.store.memory import MemoryStore
 from forgetflow.store.store import Store
 from forgetflow.training import environment
@@ -67,7 +67,7 @@ def recipes(make_recipe, architecture, train="sgd", **blocks):
 
 
 def as_vmap(recipe):
-    return replace(recipe, engine="vmap", company="matters")
+    return replace(recipe, engine="vmap", independent=False)
 
 
 def distances(state, other):
@@ -249,7 +249,7 @@ def test_chains_of_a_pool(make_records, make_space, tmp_path):
         receipts = train_chains(store, tasks)
         states.append([store.require(receipt.key) for receipt, _ in receipts])
     assert_close(states[1], states[0], 10 * CLOSE)
-    with pytest.raises(ValueError, match="bits depend on company"):
+    with pytest.raises(ValueError, match="bits depend on who trains together"):
         train_chains(Store(tmp_path / "store"), tasks)
 
 
@@ -259,7 +259,7 @@ def test_chains_of_a_pool(make_records, make_space, tmp_path):
 def test_settings_cannot_ask_for_it(make_settings, make_recipe):
     with pytest.raises(ValidationError, match="'auto', 'sequential' or 'stacked'"):
         make_settings(train={"engine": "vmap"})
-    with pytest.raises(ValueError, match="bits depend on company, so exactness cannot"):
+    with pytest.raises(ValueError, match="bits depend on who trains together, so exactness cannot"):
         replace(make_recipe(), engine="vmap")
 
 
@@ -268,7 +268,7 @@ def test_pools_on_a_cpu_have_the_recipe_of_everything_else(make_recipe, architec
     recipe = make_recipe(SHAPES[architecture], model={"architecture": architecture})
     assert recipe.device.type == "cpu"
     assert recipe.for_pools() is recipe
-    assert "company" not in recipe.to_json()
+    assert "independent" not in recipe.to_json()
 
 
 @pytest.fixture
@@ -283,13 +283,15 @@ def fake_gpu(monkeypatch):
 
 
 @pytest.mark.parametrize("architecture", NETWORKS)
-def test_pools_on_a_gpu_say_that_company_matters(make_recipe, fake_gpu, monkeypatch, architecture):
+def test_pools_on_a_gpu_say_that_bits_depend_on_each_other(
+    make_recipe, fake_gpu, monkeypatch, architecture
+):
     shape = SHAPES[architecture]
     recipe = make_recipe(shape, model={"architecture": architecture})
     exact = replace(recipe, device=fake_gpu)
     pooled = exact.for_pools()
     assert pooled.engine == ("stacked" if architecture in STACKABLE else "vmap")
-    assert pooled.company == pooled.to_json()["company"] == "matters"
+    assert pooled.independent is pooled.to_json()["independent"] is False
     assert pooled.digest != exact.digest
     assert pooled.for_pools() == pooled
     assert together(exact) == 1
@@ -315,11 +317,11 @@ def test_a_plan_uses_the_recipe_of_pools(make_records, make_space, monkeypatch):
     space = make_space(make_records(40, (1, 8, 8)), model=model)
     forget = ~space.everything
     forget[:3] = True
-    trial = trial_module.Trial(space, space.everything, (), "sample", ~forget, forget)
-    before = {name: trial.pool(name, 2).keys for name in ("oracle", "original", "finetune")}
+    trial = Comparison(space, space.everything, (), "sample", ~forget, forget)
+    before = {name: trial.procedure(name, 2).keys for name in ("oracle", "original", "finetune")}
     monkeypatch.setattr(Recipe, "for_pools", as_vmap)
     for name, keys in before.items():
-        plan = trial.pool(name, 2)
+        plan = trial.procedure(name, 2)
         assert not set(keys) & set(plan.keys)
         plan.grow()
         assert not plan.missing()

@@ -32,7 +32,7 @@ from forgetflow.training.stacked import StackedLearners
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.work import OnStep
 from forgetflow.training.workspace import Mask, Workspace
-from forgetflow.unlearning.protocol import UnlearningMethod
+from forgetflow.unlearning.protocol import UnlearningMethod, jobs_of
 from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import Deletion, build_original, unlearn
 from forgetflow.unlearning.view import View
@@ -156,7 +156,7 @@ class Lab:
         space, keep = view._workspace, view._retain
         members = [
             space.constituent(job.shard, chosen.run(view, job, on_step), keep)
-            for job in chosen.jobs(view)
+            for job in jobs_of(chosen, view)
         ]
         return space.card("b1", members, keep, parent=view.parent, method=method)
 

@@ -19,6 +19,7 @@ from forgetflow.training.sequential import untrained
 from forgetflow.unlearning.fit import PLACE, Fit, carry_out
 from forgetflow.unlearning.meter import Meter
 from forgetflow.unlearning.objectives import Distillation
+from forgetflow.unlearning.protocol import jobs_of
 from forgetflow.unlearning.records import Records
 from forgetflow.unlearning.registry import METHODS
 from forgetflow.unlearning.view import View
@@ -267,7 +268,7 @@ def test_targets_of_several_cases_are_not_mixed_up(recipe):
 def test_vmapped_fits_are_those_of_one_after_another(make_recipe):
     """Pools on a GPU carry out any objective under `vmap`; here in float32 on a CPU."""
     recipe = make_recipe()
-    pooled = replace(recipe, engine="vmap", company="matters")
+    pooled = replace(recipe, engine="vmap", independent=False)
     for objective in (CrossEntropy(-1.0), Distillation("wanted", 2.0)):
         apart, at_once = (fitted(one, objective=objective) for one in (recipe, pooled))
         for one, other in zip(apart, at_once, strict=True):
@@ -302,7 +303,7 @@ def test_of_many_that_diverge_nothing_is_stored(lab, records, mask_of, name):
     forget, method, work = mask_of(records, 3, 4, 30, 41), METHODS[name], []
     for seed, parent in zip((0, 4), parents, strict=True):
         view = View("b1", parent, method.needs, space.with_seed(seed), ~forget, forget)
-        work += [(view, job) for job in method.jobs(view)]
+        work += [(view, job) for job in jobs_of(method, view)]
     before = {path.name for path in space.store.root.rglob("*.safetensors")}
     with pytest.raises(VerdictError, match="lower the method's learning_rate"):
         method.run_many(work)

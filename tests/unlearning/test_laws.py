@@ -19,7 +19,7 @@ from forgetflow.training.sequential import weights_of
 from forgetflow.training.work import PARTS
 from forgetflow.unlearning import edit as edit_module
 from forgetflow.unlearning.edit import EditMethod
-from forgetflow.unlearning.protocol import RunsMany
+from forgetflow.unlearning.protocol import RunsMany, jobs_of
 from forgetflow.unlearning.registry import METHODS
 from forgetflow.unlearning.view import Access, View
 
@@ -97,7 +97,7 @@ def case(request, built, lab):
 
 
 def run_all(method, view, step=1):
-    return {job.shard: method.run(view, job) for job in method.jobs(view)[::step]}
+    return {job.shard: method.run(view, job) for job in jobs_of(method, view)[::step]}
 
 
 def as_bytes(receipts):
@@ -129,7 +129,7 @@ def test_a_result_is_under_its_key_and_found_again(case, count_samples):
     method, view, _ = case
     first = view()
     receipts = run_all(method, first)
-    for job in method.jobs(first):
+    for job in jobs_of(method, first):
         assert receipts[job.shard].key == job.key
         assert first.store.verify(job.key)
     count_samples.clear()
@@ -166,7 +166,7 @@ def test_a_shard_that_loses_everybody_loses_its_model(case):
     deletion = view(view()._workspace.assignment.shard == 1)
     shards = {member.shard for member in parent.constituents}
     expected = shards if method.name == "none" else shards - {1}
-    assert {job.shard for job in method.jobs(deletion)} == expected
+    assert {job.shard for job in jobs_of(method, deletion)} == expected
 
 
 def test_it_needs_all_that_it_declares(case):
@@ -180,7 +180,7 @@ def test_jobs_compute_and_write_nothing(case, count_samples):
     method, view, _ = case
     deletion = view()
     before = {path: path.stat().st_mtime_ns for path in deletion.store.root.rglob("*")}
-    jobs = method.jobs(deletion)
+    jobs = jobs_of(method, deletion)
     assert len({job.shard for job in jobs}) == len(jobs) > 0
     assert count_samples == []
     assert {path: path.stat().st_mtime_ns for path in deletion.store.root.rglob("*")} == before
@@ -249,7 +249,7 @@ def test_the_cost_is_what_was_computed(built, lab, name, monkeypatch):
     method = METHODS[name]
     copy = lab.copy(space)
     view = View("b1", parent, method.needs, copy, ~forget, forget)
-    for job in method.jobs(view):
+    for job in jobs_of(method, view):
         for preparation in method.prepares if job.fresh else ():
             check(lambda p=preparation, j=job: p.prepare(view, j.shard))
         if job.fresh:
@@ -318,7 +318,7 @@ def work_of(lab, pool, name):
     for space, parent in members:
         own = replace(space, store=store)
         view = View("b1", parent, METHODS[name].needs, own, ~forget, forget)
-        work += [(view, job) for job in METHODS[name].jobs(view)]
+        work += [(view, job) for job in jobs_of(METHODS[name], view)]
     return work, store
 
 

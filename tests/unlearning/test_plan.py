@@ -18,6 +18,7 @@ from forgetflow.records.schema import RecordSchema, TensorFeatures
 from forgetflow.training.workspace import Workspace
 from forgetflow.unlearning.edit import EditMethod
 from forgetflow.unlearning.plan import plan_deletion
+from forgetflow.unlearning.protocol import jobs_of
 from forgetflow.unlearning.registry import METHODS
 from forgetflow.unlearning.runner import Deletion
 
@@ -119,7 +120,7 @@ def test_the_forecast_of_an_edit_is_what_it_takes(folder, method, count_samples)
     assert count_samples == [], "nothing is trained to know it"
     assert forecast.prepare_samples == {}
     folder.unlearn(batch, method)
-    store, jobs = deletion.workspace.store, chosen.jobs(view)
+    store, jobs = deletion.workspace.store, jobs_of(chosen, view)
     facts = [store.receipt(job.key).facts for job in jobs if job.fresh]
     assert forecast.retrain_samples == sum(fact["samples"] for fact in facts) > 0
     pace = forecast.full_seconds / forecast.full_samples

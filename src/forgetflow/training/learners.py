@@ -7,7 +7,7 @@
 An engine is part of the recipe: engines differ in the last bits. Within one engine a member's
 bits depend on its seed, its records and its steps alone, never on M, on its position or on who
 trains beside it; where that is not proven (`stacked` on a GPU), members train alone. Pools on a
-GPU do without that promise and say so: the `company` of their recipe matters.
+GPU do without that promise and say so: their recipe is not `independent`.
 
 Shapes: M members, m of them active (always the first m), T steps, B records per step.
 """

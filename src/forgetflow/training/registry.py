@@ -29,7 +29,7 @@ def engine_of(recipe: Recipe, objective: Objective) -> Engine:
     """
     if recipe.engine != "stacked" or isinstance(objective, CrossEntropy):
         return recipe.engine
-    return "vmap" if recipe.company == "matters" else "sequential"
+    return "vmap" if not recipe.independent else "sequential"
 
 
 def learners(

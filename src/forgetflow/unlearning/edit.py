@@ -86,29 +86,26 @@ class EditMethod(Generic[S]):
         """Return why a deletion is not for this method, or None."""
         return self._refuses(view)
 
-    def jobs(self, view: View) -> list[Job]:
-        """Edit the affected constituents, carry the others over, drop emptied shards."""
-        jobs = []
-        for member in view.parent.constituents:
-            if member.shard not in view.occupied:
-                continue
-            if member.shard not in view.affected:
-                jobs.append(Job(member.shard, member.key, ()))
-                continue
-            prepared = tuple(one.key(view, member.shard) for one in self.prepares)
-            key = digest_of(
-                {
-                    "method": self.name,
-                    "parent": member.key,
-                    "data": self._data(view, member.shard),
-                    "settings": self._block(view).model_dump(mode="json"),
-                    "recipe": view.recipe.digest,
-                    "prepared": prepared,
-                    "code": code_digest(module_of(self._edit), __name__, *_engines(view)),
-                }
-            )
-            jobs.append(Job(member.shard, key, (key,), prepared))
-        return jobs
+    def job(self, view: View, shard: int) -> Job | None:
+        """Edit an affected constituent, carry another over, drop that of an emptied shard."""
+        member = view.parent.constituent(shard)
+        if member is None or shard not in view.occupied:
+            return None
+        if shard not in view.affected:
+            return Job(shard, member.key, ())
+        prepared = tuple(one.key(view, shard) for one in self.prepares)
+        key = digest_of(
+            {
+                "method": self.name,
+                "parent": member.key,
+                "data": self._data(view, shard),
+                "settings": self._block(view).model_dump(mode="json"),
+                "recipe": view.recipe.digest,
+                "prepared": prepared,
+                "code": code_digest(module_of(self._edit), __name__, *_engines(view)),
+            }
+        )
+        return Job(shard, key, (key,), prepared)
 
     def run(self, view: View, job: Job, on_step: OnStep | None = None) -> Receipt:
         """Edit one constituent, or find it in the store."""
@@ -241,5 +238,5 @@ def _shared(running: Sequence[_Running[Any]]) -> Iterator[None]:
 
 def _engines(view: View) -> set[str]:
     """Return the modules that can carry a fit out, besides the recipe's own engine."""
-    other: Engine = "vmap" if view.recipe.company == "matters" else "sequential"
+    other: Engine = "vmap" if not view.recipe.independent else "sequential"
     return {MODULES[other]}

@@ -18,7 +18,13 @@ from forgetflow.requests.times import moment
 from forgetflow.training.card import ModelCard, read_card
 from forgetflow.training.work import slice_samples
 from forgetflow.training.workspace import Mask, Workspace
-from forgetflow.unlearning.protocol import Foretells, UnlearningMethod, guarantee_of, refuse
+from forgetflow.unlearning.protocol import (
+    Foretells,
+    UnlearningMethod,
+    guarantee_of,
+    jobs_of,
+    refuse,
+)
 from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import changed_slices, planned_restarts
 from forgetflow.unlearning.view import View
@@ -186,7 +192,7 @@ def _foretold(method: UnlearningMethod, view: View) -> tuple[int | None, float |
     if not view.parent.constituents:
         return None, None, f"{view.parent.generation} is not built yet: run `dvc repro` first"
     try:
-        works = [method.foretell(view, job) for job in method.jobs(view)]
+        works = [method.foretell(view, job) for job in jobs_of(method, view)]
     except (InputError, VerdictError) as error:  # not prepared, or not one that can be changed
         return None, None, str(error)
     measured = [work.seconds for work in works if work.seconds is not None]

@@ -84,11 +84,21 @@ class UnlearningMethod(Protocol):
         Asked before anything is sealed, planned or run. It may look at digests and counts only.
         """
 
-    def jobs(self, view: View) -> list[Job]:
-        """Return the constituents of the new model, without computing anything."""
+    def job(self, view: View, shard: int) -> Job | None:
+        """Return what is to be made of a shard, without computing anything.
+
+        None where the new model has no constituent for it.
+        """
 
     def run(self, view: View, job: Job, on_step: OnStep | None = None) -> Receipt:
         """Make one constituent, or find it in the store, and return its receipt."""
+
+
+def jobs_of(method: UnlearningMethod, view: View) -> list[Job]:
+    """Return the constituents of the new model, by shard, without computing anything."""
+    shards = {member.shard for member in view.parent.constituents} | set(view.occupied)
+    jobs = (method.job(view, shard) for shard in sorted(shards))
+    return [job for job in jobs if job is not None]
 
 
 def guarantee_of(method: UnlearningMethod, settings: Settings) -> Guarantee:

@@ -21,7 +21,7 @@ from forgetflow.training.card import Constituent, ModelCard, export_weights, rea
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Mask, Workspace
 from forgetflow.unlearning.cost import Cost, cost_of
-from forgetflow.unlearning.protocol import Job, UnlearningMethod, promised, refuse
+from forgetflow.unlearning.protocol import Job, UnlearningMethod, jobs_of, promised, refuse
 from forgetflow.unlearning.view import View
 
 
@@ -103,7 +103,7 @@ class Deletion:
 def unlearn(project: Project, deletion: Deletion, method: UnlearningMethod) -> ModelCard:
     """Run all jobs of a deletion one after another and write `models/<batch>`."""
     view = deletion.view(method)
-    receipts = {job.shard: method.run(view, job) for job in method.jobs(view)}
+    receipts = {job.shard: method.run(view, job) for job in jobs_of(method, view)}
     card = deletion.card(method, receipts)
     write_model(deletion.workspace.store, card, project.model(deletion.batch))
     return card
@@ -180,7 +180,7 @@ def check_keys(view: View, method: UnlearningMethod, card: ModelCard) -> None:
     Raises:
         VerdictError: it does not.
     """
-    expected = {job.shard: job.key for job in method.jobs(view)}
+    expected = {job.shard: job.key for job in jobs_of(method, view)}
     found = {member.shard: member.key for member in card.constituents}
     if expected != found:
         raise VerdictError(

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from forgetflow.training.sequential import untrained, weights_of
+from forgetflow.unlearning.protocol import jobs_of
 from forgetflow.unlearning.registry import METHODS
 from forgetflow.unlearning.view import Access, View
 
@@ -35,7 +36,7 @@ def test_it_looks_at_no_label():
 
 def test_the_forgotten_become_uncertain_and_the_others_stay(lab, records):
     space, parent, view, forget = parted(lab, records, **LONG)
-    (job,) = METHOD.jobs(view)
+    (job,) = jobs_of(METHOD, view)
     METHOD.run(view, job)
     before = outputs(space, parent.constituents[0].key, records)
     after = outputs(space, job.key, records)
@@ -53,7 +54,7 @@ def test_it_descends_the_published_divergence(lab, records, share):
     space, parent, view, forget = parted(
         lab, records, epochs=1, retain_share=share, temperature=2.0, optimiser=words
     )
-    (job,) = METHOD.jobs(view)
+    (job,) = jobs_of(METHOD, view)
     METHOD.run(view, job)
     student, good = (untrained(space.recipe, 0, 0) for _ in range(2))
     for network in (student, good):
@@ -80,7 +81,7 @@ def test_it_descends_the_published_divergence(lab, records, share):
 
 def test_teachers_are_of_the_right_kind(lab, records):
     space, parent, view, _ = parted(lab, records)
-    (job,) = METHOD.jobs(view)
+    (job,) = jobs_of(METHOD, view)
     case = METHOD._case(view, job)
     good, bad, again = case.teacher(), case.fresh("bad teacher"), case.fresh("bad teacher")
     weights = weights_of(space.store.require(parent.constituents[0].key))

@@ -11,6 +11,7 @@ from forgetflow.keys.digests import canonical_order
 from forgetflow.models.build import build
 from forgetflow.training.schedule import Batches
 from forgetflow.training.sequential import weights_of
+from forgetflow.unlearning.protocol import jobs_of
 from forgetflow.unlearning.registry import METHODS
 
 FINETUNE = METHODS["finetune"]
@@ -45,7 +46,7 @@ def run(lab, space, parent, forget):
 
 
 def job_of(lab, space, parent, forget, shard=1):
-    jobs = FINETUNE.jobs(lab.view(space, parent, forget, "finetune"))
+    jobs = jobs_of(FINETUNE, lab.view(space, parent, forget, "finetune"))
     return next(job for job in jobs if job.shard == shard)
 
 

@@ -9,6 +9,7 @@ from forgetflow.training.sequential import untrained, weights_of
 from forgetflow.unlearning.meter import Meter
 from forgetflow.unlearning.preparations import importances as module
 from forgetflow.unlearning.preparations.importances import IMPORTANCES, importances
+from forgetflow.unlearning.protocol import jobs_of
 from forgetflow.unlearning.records import Records
 from forgetflow.unlearning.registry import METHODS
 from forgetflow.unlearning.view import View
@@ -54,7 +55,7 @@ def dampened(lab, records):
         forget = records.labels == 2
         forget[np.flatnonzero(forget)[4:]] = False
         view = View("b1", parent, METHOD.needs, space, ~forget, forget)
-        (job,) = METHOD.jobs(view)
+        (job,) = jobs_of(METHOD, view)
         METHOD.run(view, job)
         before = weights_of(space.store.require(parent.constituents[0].key))
         return view, before, weights_of(space.store.require(job.key))
@@ -103,7 +104,7 @@ def test_importances_are_made_once_for_all_who_ask(lab, records, mask_of):
     for wanted in ((3, 4), (3, 40, 41), (10,)):
         forget = mask_of(records, *wanted)
         view = View("b1", parent, METHOD.needs, space, ~forget, forget)
-        for job in METHOD.jobs(view):
+        for job in jobs_of(METHOD, view):
             METHOD.run(view, job)
             keys.update(job.prepared)
     receipts = [r for r in space.store.receipts() if r.kind == "prepared"]

@@ -38,15 +38,14 @@ class Dare:
         """Refuse no deletion."""
         return None
 
-    def jobs(self, view: View) -> list[Job]:
-        """Change the forests of affected shards; a shard without records loses its forest."""
-        jobs = []
-        for shard in view.occupied:
-            key = view.keys_after(shard)[-1]
-            member = view.parent.constituent(shard)
-            changed = member is None or member.key != key
-            jobs.append(Job(shard, key, (key,) if changed else ()))
-        return jobs
+    def job(self, view: View, shard: int) -> Job | None:
+        """Change the forest of an affected shard; a shard without records loses its forest."""
+        if shard not in view.occupied:
+            return None
+        key = view.keys_after(shard)[-1]
+        member = view.parent.constituent(shard)
+        changed = member is None or member.key != key
+        return Job(shard, key, (key,) if changed else ())
 
     def run(self, view: View, job: Job, on_step: OnStep | None = None) -> Receipt:
         """Delete the forget set from one forest; the state it makes is that of a build.

@@ -24,9 +24,10 @@ class NoUnlearning:
         """Refuse no deletion."""
         return None
 
-    def jobs(self, view: View) -> list[Job]:
-        """Carry every constituent of the parent over."""
-        return [Job(member.shard, member.key, ()) for member in view.parent.constituents]
+    def job(self, view: View, shard: int) -> Job | None:
+        """Carry the parent's constituent over."""
+        member = view.parent.constituent(shard)
+        return Job(shard, member.key, ()) if member else None
 
     def run(self, view: View, job: Job, on_step: OnStep | None = None) -> Receipt:  # noqa: ARG002
         """Find the parent's state."""

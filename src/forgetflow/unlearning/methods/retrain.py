@@ -33,13 +33,12 @@ class Retrain:
         """Refuse no deletion."""
         return None
 
-    def jobs(self, view: View) -> list[Job]:
-        """One job per shard that still holds records; all of its states count as cost."""
-        jobs = []
-        for shard in view.occupied:
-            keys = view.keys_after(shard, _root(view.recipe.digest))
-            jobs.append(Job(shard, keys[-1], tuple(keys)))
-        return jobs
+    def job(self, view: View, shard: int) -> Job | None:
+        """Build what still holds records; all of its states count as cost."""
+        if shard not in view.occupied:
+            return None
+        keys = view.keys_after(shard, _root(view.recipe.digest))
+        return Job(shard, keys[-1], tuple(keys))
 
     def run(self, view: View, job: Job, on_step: OnStep | None = None) -> Receipt:
         """Train one constituent from scratch."""

@@ -30,14 +30,12 @@ class Sisa:
         """Refuse no deletion."""
         return None
 
-    def jobs(self, view: View) -> list[Job]:
-        """One job per shard that still holds records; `fresh` counts from the restart slice."""
-        jobs = []
-        for shard in view.occupied:
-            keys = view.keys_after(shard)
-            known = set(view.keys_before(shard))
-            jobs.append(Job(shard, keys[-1], tuple(key for key in keys if key not in known)))
-        return jobs
+    def job(self, view: View, shard: int) -> Job | None:
+        """Build what still holds records; `fresh` counts from the restart slice."""
+        if shard not in view.occupied:
+            return None
+        keys, known = view.keys_after(shard), set(view.keys_before(shard))
+        return Job(shard, keys[-1], tuple(key for key in keys if key not in known))
 
     def run(self, view: View, job: Job, on_step: OnStep | None = None) -> Receipt:
         """Train the missing states of one chain."""
