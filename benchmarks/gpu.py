@@ -49,6 +49,7 @@ from forgetflow.requests.intake import add_request
 from forgetflow.requests.seal import seal
 from forgetflow.training import environment
 from forgetflow.training.recipe import STACKABLE
+from forgetflow.unlearning.protocol import jobs_of
 from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import Deletion, build_original, unlearn
 
@@ -127,7 +128,7 @@ class Case:
         name: as printed.
         data: what it learns from.
         model, train: settings.
-        pool: members that train together, whose bits may depend on company; 0: one alone.
+        pool: members that train together, whose bits may depend on each other; 0: one alone.
         low: whether products are computed in bfloat16.
     """
 
@@ -264,7 +265,7 @@ def _delete(
             batch = _sealed(project, part)
             started = time.perf_counter()
             deletion = Deletion.open(project, batch)
-            jobs = method.jobs(deletion.view(method))
+            jobs = jobs_of(method, deletion.view(method))
             unlearn(project, deletion, method)
             spent += time.perf_counter() - started
             trained += sum(len(job.fresh) for job in jobs)

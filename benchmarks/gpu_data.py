@@ -163,7 +163,7 @@ def accuracy(recipe: Recipe, weights: dict[str, Tensor], records: RecordSet) -> 
 def as_pool(recipe: Recipe) -> Recipe:
     """Return what `Recipe.for_pools` gives on a GPU; on a CPU too, where toys exercise it."""
     engine: Engine = "stacked" if recipe.engine == "stacked" else "vmap"
-    return replace(recipe, engine=engine, company="matters")
+    return replace(recipe, engine=engine, independent=False)
 
 
 @contextmanager
