@@ -93,6 +93,22 @@ def records(make_records: Callable[..., RecordSet]) -> RecordSet:
 
 
 @pytest.fixture(scope="session")
+def pictures() -> RecordSet:
+    """24 records of 8 x 8 pixels in three classes."""
+    rng = np.random.default_rng(3)
+    labels = np.arange(24) % 3
+    centres = rng.normal(size=(3, 1, 8, 8))
+    return build_record_set(
+        RecordSchema(("a", "b", "c"), TensorFeatures((1, 8, 8), "float32")),
+        record_ids=[f"r{i:03d}" for i in range(24)],
+        subject_ids=[f"s{i:03d}" for i in range(24)],
+        labels=labels,
+        features=(centres[labels] + rng.normal(size=(24, 1, 8, 8))).astype(np.float32),
+        where="test",
+    )
+
+
+@pytest.fixture(scope="session")
 def digits() -> RecordSet:
     return import_records(DataSettings()).train
 

@@ -12,8 +12,6 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from forgetflow.errors import AccessError
-from forgetflow.records.record_set import build_record_set
-from forgetflow.records.schema import RecordSchema, TensorFeatures
 from forgetflow.training.promise import Guarantee
 from forgetflow.training.sequential import weights_of
 from forgetflow.training.work import PARTS
@@ -50,29 +48,14 @@ CASES = [
 ]
 
 
-def pictures():
-    """Return 24 records of 8 x 8 pixels in three classes."""
-    rng = np.random.default_rng(3)
-    labels = np.arange(24) % 3
-    centres = rng.normal(size=(3, 1, 8, 8))
-    return build_record_set(
-        RecordSchema(("a", "b", "c"), TensorFeatures((1, 8, 8), "float32")),
-        record_ids=[f"r{i:03d}" for i in range(24)],
-        subject_ids=[f"s{i:03d}" for i in range(24)],
-        labels=labels,
-        features=(centres[labels] + rng.normal(size=(24, 1, 8, 8))).astype(np.float32),
-        where="test",
-    )
-
-
 @pytest.fixture(scope="module")
-def built(lab, records):
+def built(lab, records, pictures):
     """Return a maker of (workspace, parent card, forget mask), one per kind of model."""
     made = {}
 
     def build(kind):
         if kind not in made:
-            chosen = pictures() if kind == "batch norm" else records
+            chosen = pictures if kind == "batch norm" else records
             space = lab.space(chosen, **KINDS[kind])
             mask = np.zeros(len(chosen), bool)
             shard = space.assignment.shard
@@ -299,10 +282,10 @@ SEEDS = (0, 4, 9)
 
 
 @pytest.fixture(scope="module", params=["mlp", "batch norm"])
-def pool(request, lab, records):
+def pool(request, lab, records, pictures):
     """Originals of three seeds in one store, and what is to be forgotten."""
     kind = request.param
-    chosen = pictures() if kind == "batch norm" else records
+    chosen = pictures if kind == "batch norm" else records
     first = lab.space(chosen, **KINDS[kind])
     forget = np.zeros(len(chosen), bool)
     forget[[3, 4, 10, 21]] = True
