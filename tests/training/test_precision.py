@@ -51,13 +51,18 @@ def test_a_deletion_leaves_the_bytes_of_a_build(make_space, make_records, tmp_pa
 
 
 def test_networks_learn_in_it(make_space, records, tmp_path):
-    space = make_space(records, partition={"method": "monolith"}, train={**HALF, "epochs": 40})
-    _, store, chain = trained(space, tmp_path)
-    network = untrained(space.recipe, 0, 0)
-    network.load_state_dict(weights_of(store.require(chain.key)))
-    with torch.no_grad():
-        predicted = network(torch.from_numpy(records.inputs)).argmax(dim=1)
-    assert (predicted.numpy() == records.labels).mean() > 0.8
+    right = {}
+    for precision in ("float32", "bfloat16"):
+        words = {"precision": precision, "epochs": 40, "learning_rate": 0.02}
+        space = make_space(records, partition={"method": "monolith"}, train=words)
+        _, store, chain = trained(space, tmp_path / precision)
+        network = untrained(space.recipe, 0, 0)
+        network.load_state_dict(weights_of(store.require(chain.key)))
+        with torch.no_grad():
+            predicted = network(torch.from_numpy(records.inputs)).argmax(dim=1)
+        right[precision] = (predicted.numpy() == records.labels).mean()
+    assert right["bfloat16"] > right["float32"] - 0.1
+    assert right["bfloat16"] > 0.6, "chance is a third"
 
 
 def test_only_the_engine_sequential_computes_in_it(make_space, records):
