@@ -129,8 +129,8 @@ def announcement(packages: Iterable[str], bytecode: bool, free: float) -> str:
 def remove_unfinished(site_packages: Path) -> list[str]:
     """Remove the records of packages whose installation was cut off, so that they count as missing.
 
-    Installers write a package's RECORD last; without it, files may be missing that nobody misses
-    until they are imported.
+    Both installers take such a package for installed, and the files it lacks are missed on import.
+    They write INSTALLER and RECORD last: pip in this order, uv over the RECORD of the wheel.
 
     Returns:
         Names of the removed folders.
@@ -138,7 +138,7 @@ def remove_unfinished(site_packages: Path) -> list[str]:
     cut_off = [
         folder
         for folder in sorted(site_packages.glob("*.dist-info"))
-        if not (folder / "RECORD").exists()
+        if not all((folder / last).exists() for last in ("INSTALLER", "RECORD"))
     ]
     for folder in cut_off:
         shutil.rmtree(folder)

@@ -103,11 +103,12 @@ def test_size_is_said_before_anything_is_installed(
 
 
 def test_a_package_that_was_cut_off_counts_as_missing(tmp_path: Path) -> None:
-    for name, files in {"whole-1": ["METADATA", "RECORD"], "half-2": ["METADATA"]}.items():
+    last = {"whole-1": ["INSTALLER", "RECORD"], "uv-2": ["RECORD"], "pip-3": ["INSTALLER"]}
+    for name, files in last.items():
         folder = tmp_path / f"{name}.dist-info"
         folder.mkdir()
         for file in files:
             (folder / file).touch()
-    assert remove_unfinished(tmp_path) == ["half-2.dist-info"]
+    assert remove_unfinished(tmp_path) == ["pip-3.dist-info", "uv-2.dist-info"]
     assert [path.name for path in tmp_path.iterdir()] == ["whole-1.dist-info"]
     assert remove_unfinished(tmp_path) == []
