@@ -117,7 +117,7 @@ def announcement(packages: Iterable[str], bytecode: bool, free: float) -> str:
     if not names:
         return "every package is there"
     if "torch" not in names:
-        return f"installing {len(names)} packages"
+        return f"installing {len(names)} package(s)"
     build = CUDA_BUILD if any(name.startswith("nvidia-") for name in names) else CPU_BUILD
     more, duration = (f" and {BYTECODE}", "a minute") if bytecode else ("", "half a minute")
     return (

@@ -91,7 +91,7 @@ def test_switches_and_settings_without_counterpart(
         (["six==1", "torch==2.13.0+cpu"], False, ["2 packages", "CPU", "1.9 GB", "7 GB are free"]),
         (["six==1", "torch==2.13.0+cpu"], True, ["CPU", "1.9 GB on disk and 0.4 GB of bytecode"]),
         (["nvidia-cublas==13", "torch==2.13.0"], False, ["2 packages", "CUDA", "5.6 GB"]),
-        (["six==1", "nvidia-cublas==13"], False, ["installing 2 packages"]),
+        (["six==1", "nvidia-cublas==13"], False, ["installing 2 package(s)"]),
         ([], True, ["every package is there"]),
     ],
 )
