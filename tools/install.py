@@ -151,6 +151,7 @@ def main() -> int:
     try:
         _make_venv()
         if not _with_uv():
+            _say(f"{CPU_BUILD}; {CUDA_BUILD}; and {BYTECODE}")
             _run([*PIP, "install", *LOCK])
             _run([*PIP, "install", *PROJECT])
     except subprocess.CalledProcessError:
