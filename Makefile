@@ -55,7 +55,7 @@ clean: stop ## Remove what demo and test made; never data of yours
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
-lock: ## Resolve pyproject.toml into requirements.lock (needs uv)
+lock: ## Resolve pyproject.toml into requirements.lock, with the uv that setup brings
 	@# CUDA packages stay out: torch's own requirements bring the right ones where they are needed.
 	uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header \
 	  pyproject.toml | grep -vE '^(nvidia-|cuda-|triton|setuptools)' > requirements.lock.new
