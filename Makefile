@@ -17,9 +17,7 @@ setup: $(STAMP) ## Create .venv from the locked requirements
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "forgetflow needs Python 3.11 or newer, this is " + sys.version.split()[0])'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock 2>.venv/pip.log || (cat .venv/pip.log; false)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . 2>.venv/pip.log || (cat .venv/pip.log; false)
+	@$(PYTHON) -m tools.install
 	@touch $(STAMP)
 
 demo: setup ## Build, forget someone, measure it, show the lineage
@@ -57,7 +55,7 @@ clean: stop ## Remove what demo and test made; never data of yours
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
-lock: ## Resolve pyproject.toml into requirements.lock (needs uv)
+lock: ## Resolve pyproject.toml into requirements.lock, with the uv that setup brings
 	@# CUDA packages stay out: torch's own requirements bring the right ones where they are needed.
 	uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header \
 	  pyproject.toml | grep -vE '^(nvidia-|cuda-|triton|setuptools)' > requirements.lock.new
