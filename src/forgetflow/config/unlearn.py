@@ -24,6 +24,6 @@ class AscentSettings(Block):
 class UnlearnSettings(Block):
     """Which method a new batch uses unless it says otherwise, and each method's own block."""
 
-    method: str = "sisa"
+    method: str = Field("sisa", description="What a new batch uses.")
     finetune: FinetuneSettings = FinetuneSettings()
     ascent: AscentSettings = AscentSettings()
