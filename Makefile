@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test lint types unit ui serve stop bench clean lock
+.PHONY: help setup demo test lint types unit docs ui serve stop bench clean lock
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -35,6 +35,11 @@ types:
 unit:
 	$(BIN)/python -m pytest -n auto --dist loadfile
 
+docs: setup ## Build the documentation into site/
+	@$(BIN)/python -m tools.settings_page
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html is built; with search: $(BIN)/python -m http.server --bind 127.0.0.1 -d site"
+
 ui: setup ## Open the MLflow and Prefect UIs on loopback
 	@$(BIN)/python -m tools.ui
 
@@ -52,7 +57,7 @@ bench: setup ## Measure speed on this machine
 
 clean: stop ## Remove what demo and test made; never data of yours
 	@$(BIN)/python -m tools.clean 2>/dev/null || true
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
 lock: ## Resolve pyproject.toml into requirements.lock, with the uv that setup brings
