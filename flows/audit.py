@@ -16,12 +16,11 @@ from flows.progress import progress_bars
 from flows.tasks import CACHED
 from forgetflow.audit.audit import Audit
 from forgetflow.audit.audit import audit as judge
+from forgetflow.audit.audit import code as audit_code
 from forgetflow.audit.context import CONTROLS, FLOOR, ORACLE, ORIGINAL, AuditContext
-from forgetflow.audit.registry import AUDITS
 from forgetflow.config.evaluate import AuditSettings
 from forgetflow.config.project import Project
 from forgetflow.errors import VerdictError
-from forgetflow.keys.code import code_digest, module_of
 from forgetflow.keys.digests import digest_of
 from forgetflow.pools.comparison import PARENT
 from forgetflow.pools.member import member_seed
@@ -71,9 +70,7 @@ def audit(
             "aggregation": comparison.space.settings.aggregation,
             "teachers": TEACHERS,
             "seed": comparison.space.settings.run.seed,
-            "code": code_digest(
-                module_of(judge), module_of(Untrained), *map(module_of, AUDITS.values())
-            ),
+            "code": audit_code(),
         }
     )
     found = judge_task(

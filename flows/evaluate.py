@@ -17,11 +17,10 @@ from forgetflow.audit.summary import headline
 from forgetflow.config.project import Project
 from forgetflow.evaluation.context import EvaluationContext
 from forgetflow.evaluation.evaluate import Evaluation, with_extra, write_evaluation
+from forgetflow.evaluation.evaluate import code as evaluation_code
 from forgetflow.evaluation.evaluate import evaluate as measure_all
 from forgetflow.evaluation.gate import check_gate
 from forgetflow.evaluation.points import costs, points
-from forgetflow.evaluation.registry import MEASURES
-from forgetflow.keys.code import code_digest, module_of
 from forgetflow.keys.digests import digest_of
 from forgetflow.records.record_set import read_record_set
 from forgetflow.requests.batches import ORIGINAL
@@ -143,7 +142,7 @@ def _run(project: Project, card: ModelCard, oracle: Oracle | None) -> Evaluation
             "oracle": oracle.card.digest if oracle else None,
             "test": read_record_set(project.test).digest,
             "settings": settings.model_dump(mode="json"),
-            "code": code_digest(module_of(measure_all), *map(module_of, MEASURES.values())),
+            "code": evaluation_code(),
         }
     )
     result = measure_task(key=key, generation=card.generation, with_oracle=oracle is not None)

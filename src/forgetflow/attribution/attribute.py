@@ -14,9 +14,15 @@ from forgetflow.attribution.scores import Scores, Summary
 from forgetflow.attribution.task import build
 from forgetflow.config.attribution import AttributionSettings
 from forgetflow.errors import VerdictError
+from forgetflow.keys.code import code_digest, module_of
 from forgetflow.records.record_set import RecordSet
 from forgetflow.training.ensemble import Ensemble
 from forgetflow.training.workspace import Mask, Workspace
+
+
+def code(method: str) -> str:
+    """Return the digest of the code that decides the scores of an attributor."""
+    return code_digest(__name__, module_of(ATTRIBUTORS[method]))
 
 
 def attribute(
