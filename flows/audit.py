@@ -11,7 +11,7 @@ from prefect import task
 from prefect.futures import as_completed
 
 from flows.devices import device_slot, slots, uses_gpu
-from flows.growing import ComparisonName, comparison_named, grow_members
+from flows.members import ComparisonName, comparison_named, grow_members
 from flows.progress import progress_bars
 from flows.tasks import CACHED
 from forgetflow.audit.audit import Audit
@@ -43,7 +43,7 @@ def audit(
 
     Args:
         project: the project.
-        name: the deletion; see `flows.growing`.
+        name: the deletion; see `flows.members`.
         methods: names of unlearning methods; controls among them are not listed twice.
         settings: pool size and what the measures need.
 

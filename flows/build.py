@@ -7,7 +7,7 @@ from typing import Any
 
 from prefect import flow, task
 
-from flows import opened
+from flows import inputs
 from flows.devices import device_slot, open_slots
 from flows.evaluate import evaluate
 from flows.outputs import holds, write_receipt
@@ -59,7 +59,7 @@ def train() -> str:
     project = Project.find()
     open_slots(project)
     receipts = train_all(project)
-    space = opened.workspace(project)
+    space = inputs.workspace(project)
     keep = space.everything
     members = [space.constituent(shard, receipt, keep) for shard, receipt in receipts.items()]
     card = space.card(ORIGINAL, members, keep)
@@ -123,14 +123,14 @@ def partition_task(key: str) -> dict[str, Any]:
 def attribute_task(key: str, generation: str) -> dict[str, Any]:
     """Write `attribution/<generation>`; the result holds aggregates only."""
     project = Project.find()
-    space = opened.workspace(project)
+    space = inputs.workspace(project)
     folder = project.attribution(generation)
     first = generation == ORIGINAL
     with device_slot(project):
         scores = attribute_scores(
             space,
             Ensemble.load(project.model(generation), space.recipe.device),
-            space.everything if first else opened.deletion(project, generation).retain,
+            space.everything if first else inputs.deletion(project, generation).retain,
             read_record_set(project.test),
             project.settings.attribution,
         )

@@ -5,7 +5,7 @@ from typing import Any
 
 from prefect import flow, task
 
-from flows import opened
+from flows import inputs
 from flows.audit import audit
 from flows.devices import device_slot, open_slots
 from flows.publish import publish
@@ -92,7 +92,7 @@ def _measure(project: Project, card: ModelCard) -> Evaluation:
         unlearn_all(project, card.generation, REFERENCE, settings.oracle_seed_offset)
         oracle = _oracle(project, card.generation)
     evaluation = _run(project, card, oracle)
-    deletion = opened.deletion(project, card.generation)
+    deletion = inputs.deletion(project, card.generation)
     method = method_named(card.method)
     view = deletion.view(method)
     check_integrity(view, method, card)
@@ -121,7 +121,7 @@ class Oracle:
 
 def _oracle(project: Project, batch: str) -> Oracle:
     """Describe the oracle of a batch, whose constituents are in the store."""
-    deletion = opened.deletion(project, batch, project.settings.evaluate.oracle_seed_offset)
+    deletion = inputs.deletion(project, batch, project.settings.evaluate.oracle_seed_offset)
     method = method_named(REFERENCE)
     jobs = jobs_of(method, deletion.view(method))
     store = deletion.workspace.store
@@ -153,7 +153,7 @@ def _run(project: Project, card: ModelCard, oracle: Oracle | None) -> Evaluation
 def measure_task(key: str, generation: str, with_oracle: bool) -> dict[str, Any]:  # noqa: ARG001
     """Compute all measures; the result holds aggregates only."""
     project = Project.find()
-    space = opened.workspace(project)
+    space = inputs.workspace(project)
     device = space.recipe.device
     test = read_record_set(project.test)
     with device_slot(project):
@@ -163,7 +163,7 @@ def measure_task(key: str, generation: str, with_oracle: bool) -> dict[str, Any]
                 models, {"retain": space.records, "test": test}, project.settings
             )
         else:
-            deletion = opened.deletion(project, generation)
+            deletion = inputs.deletion(project, generation)
             models = {
                 "unlearned": Ensemble.load(project.model(generation), device),
                 "parent": Ensemble.load(project.model(deletion.parent.generation), device),

@@ -11,7 +11,7 @@ from prefect import task
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.futures import PrefectFuture, as_completed
 
-from flows import opened
+from flows import inputs
 from flows.devices import device_slot
 from flows.progress import progress_bars
 from forgetflow.config.project import Project
@@ -34,7 +34,7 @@ CACHED: dict[str, Any] = {
 def train_shard(shard: int, key: str) -> dict[str, Any]:
     """Train one constituent of the original model."""
     project = Project.find()
-    space = opened.workspace(project)
+    space = inputs.workspace(project)
     chain = space.chain(shard, space.everything)
     _expect(chain.key, key)
     with device_slot(project):
@@ -49,7 +49,7 @@ def unlearn_shard(
     """Make one constituent of an unlearned model, or of an oracle (another seed)."""
     project = Project.find()
     chosen = method_named(method)
-    view = opened.deletion(project, batch, seed_offset).view(chosen)
+    view = inputs.deletion(project, batch, seed_offset).view(chosen)
     job = next((job for job in jobs_of(chosen, view) if job.shard == shard), None)
     _expect(job.key if job else "nothing", key)
     if job is None:
@@ -61,7 +61,7 @@ def unlearn_shard(
 
 def train_all(project: Project) -> dict[int, Receipt]:
     """Train every constituent of the original model as tasks; returns receipts by shard."""
-    space = opened.workspace(project)
+    space = inputs.workspace(project)
     chains = [space.chain(s, space.everything) for s in space.occupied(space.everything)]
     futures = [
         train_shard.with_options(
@@ -77,7 +77,7 @@ def unlearn_all(
 ) -> dict[int, Receipt]:
     """Run every job of a deletion as a task; returns receipts by shard."""
     chosen = method_named(method)
-    view = opened.deletion(project, batch, seed_offset).view(chosen)
+    view = inputs.deletion(project, batch, seed_offset).view(chosen)
     jobs = jobs_of(chosen, view)
     futures = [
         unlearn_shard.with_options(refresh_cache=not _is_stored(view.store.verify, job)).submit(
