@@ -17,8 +17,9 @@ from flows.progress import progress_bars
 from forgetflow.config.project import Project
 from forgetflow.store.receipt import Receipt
 from forgetflow.training.trainer import train_chain
-from forgetflow.unlearning.protocol import Job, jobs_of
+from forgetflow.unlearning.protocol import Job, UnlearningMethod, jobs_of
 from forgetflow.unlearning.registry import method_named
+from forgetflow.unlearning.view import View
 
 CachedByKey = CacheKeyFnPolicy(cache_key_fn=lambda _, arguments: str(arguments["key"]))
 
@@ -42,6 +43,21 @@ def train_shard(shard: int, key: str) -> dict[str, Any]:
     return receipt.to_json()
 
 
+@task(name="prepare", task_run_name="{preparation} {batch} shard {shard}", **CACHED)
+def prepare_shard(
+    batch: str, method: str, preparation: str, shard: int, key: str
+) -> dict[str, Any]:
+    """Make what a method presupposes of one constituent of the batch's parent."""
+    project = Project.find()
+    chosen = method_named(method)
+    view = inputs.deletion(project, batch).view(chosen)
+    wanted = next(one for one in chosen.prepares if one.name == preparation)
+    _expect(wanted.key(view, shard), key)
+    with device_slot(project):
+        receipt = wanted.prepare(view, shard)
+    return receipt.to_json()
+
+
 @task(name="unlearn shard", task_run_name="{method} {batch} shard {shard}", **CACHED)
 def unlearn_shard(
     batch: str, method: str, shard: int, key: str, seed_offset: int
@@ -50,7 +66,7 @@ def unlearn_shard(
     project = Project.find()
     chosen = method_named(method)
     view = inputs.deletion(project, batch, seed_offset).view(chosen)
-    job = next((job for job in jobs_of(chosen, view) if job.shard == shard), None)
+    job = chosen.job(view, shard)
     _expect(job.key if job else "nothing", key)
     if job is None:
         raise RuntimeError(f"{method} has no job for shard {shard}")
@@ -75,10 +91,11 @@ def train_all(project: Project) -> dict[int, Receipt]:
 def unlearn_all(
     project: Project, batch: str, method: str, seed_offset: int = 0
 ) -> dict[int, Receipt]:
-    """Run every job of a deletion as a task; returns receipts by shard."""
+    """Run every job of a deletion as a task, preparations first; returns receipts by shard."""
     chosen = method_named(method)
     view = inputs.deletion(project, batch, seed_offset).view(chosen)
     jobs = jobs_of(chosen, view)
+    _prepare_all(batch, chosen, view, [job for job in jobs if job.fresh])
     futures = [
         unlearn_shard.with_options(refresh_cache=not _is_stored(view.store.verify, job)).submit(
             batch=batch, method=method, shard=job.shard, key=job.key, seed_offset=seed_offset
@@ -86,6 +103,23 @@ def unlearn_all(
         for job in jobs
     ]
     return collect("oracle" if seed_offset else method, futures, len(jobs))
+
+
+def _prepare_all(batch: str, method: UnlearningMethod, view: View, jobs: Sequence[Job]) -> None:
+    """Make what the method presupposes of the constituents it edits, where it is not there."""
+    for number, preparation in enumerate(method.prepares):
+        futures = [
+            prepare_shard.with_options(refresh_cache=True).submit(
+                batch=batch,
+                method=method.name,
+                preparation=preparation.name,
+                shard=job.shard,
+                key=job.prepared[number],
+            )
+            for job in jobs
+            if not view.store.verify(job.prepared[number])
+        ]
+        collect(preparation.name, futures, len(futures))
 
 
 def collect(
