@@ -25,7 +25,7 @@ from forgetflow.lineage.tree import read_anew, registered_model, tree_from
 from forgetflow.lineage.version import LineageTree, Version
 from forgetflow.lineage.view import VERSION
 from forgetflow.pages.lineage.page import write_page
-from forgetflow.training.ensemble import ModelCard, card_digest, read_card
+from forgetflow.training.card import ModelCard, card_digest, read_card
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

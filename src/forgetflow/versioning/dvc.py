@@ -8,6 +8,7 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,8 +41,13 @@ def seal_and_track(project: Project, method: str | None = None) -> SealResult:
     """Freeze open requests into the next batch, and put manifests and request book under DVC.
 
     A batch that a killed run sealed but did not track is caught up on.
+
+    Raises:
+        InputError: the batch is not for the method; nothing was sealed.
     """
-    result = seal(project, method=method)
+    from forgetflow.unlearning.refusal import refuse_manifest
+
+    result = seal(project, method=method, check=partial(refuse_manifest, project))
     manifests = sorted(project.forget.glob("b*.parquet"))
     new = [path for path in manifests if not path.with_name(f"{path.name}.dvc").exists()]
     if has_dvc(project) and new:
