@@ -24,7 +24,6 @@ import tempfile
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -38,7 +37,7 @@ import numpy as np
 import yaml
 
 from benchmarks import gpu_pools, gpu_profile, gpu_resnet9
-from benchmarks.gpu_data import Bench, Data, accuracy, as_pool, bfloat16, probabilities, train
+from benchmarks.gpu_data import Bench, Data, accuracy, as_pool, probabilities, train
 from benchmarks.gpu_sheet import Sheet, machine_facts
 from forgetflow.config.project import Project
 from forgetflow.keys.digests import digest_of
@@ -129,7 +128,6 @@ class Case:
         data: what it learns from.
         model, train: settings.
         pool: members that train together, whose bits may depend on each other; 0: one alone.
-        low: whether products are computed in bfloat16.
     """
 
     name: str
@@ -137,7 +135,6 @@ class Case:
     model: Mapping[str, Any]
     train: Mapping[str, Any]
     pool: int = 0
-    low: bool = False
 
     def digest(self, bench: Bench) -> str:
         """Train and return the digest of all final states, optimizer memory included."""
@@ -145,8 +142,7 @@ class Case:
         recipes = [replace(recipe, seed=seed) for seed in range(max(self.pool, 1))]
         if self.pool:
             recipes = [as_pool(one) for one in recipes]
-        with bfloat16(bench.device) if self.low else nullcontext():
-            done = train(bench, recipes, self.data.samples)
+        done = train(bench, recipes, self.data.samples)
         return digest_of([receipt.sha256 for receipt in done.receipts])
 
 
@@ -157,7 +153,7 @@ def cases(bench: Bench) -> list[Case]:
     steps = {"epochs": bench.size(5, 1), "batch_size": 32, "learning_rate": 0.05}
     large = {"epochs": bench.size(2, 1), "batch_size": bench.size(128, 12), "learning_rate": 0.05}
     adam = steps | {"optimizer": "adam", "learning_rate": 0.001}
-    alone = {"engine": "sequential"}
+    alone, half = {"engine": "sequential"}, {"precision": "bfloat16"}
     mlp, lenet, resnet9 = ({"architecture": name} for name in ("mlp", "lenet", "resnet9"))
     normal = {"normalize": "standard"}
     return [
@@ -167,7 +163,8 @@ def cases(bench: Bench) -> list[Case]:
         Case("lenet, sequential", digits, lenet | normal, steps),
         Case("lenet, sequential, Adam", digits, lenet, adam),
         Case("resnet9, sequential", images, resnet9 | normal, large),
-        Case("resnet9, sequential, bfloat16", images, resnet9, large, low=True),
+        Case("lenet, sequential, bfloat16", digits, lenet, steps | half),
+        Case("resnet9, sequential, bfloat16", images, resnet9, large | half),
         Case("mlp, pool of 8", digits, mlp, steps, pool=8),
         Case("lenet, pool of 8", digits, lenet, steps, pool=8),
         Case("resnet9, pool of 2", images, resnet9, large, pool=2),
@@ -190,7 +187,7 @@ def same_bytes(bench: Bench, sheet: Sheet) -> None:
         equal = len(set(digests)) == 1
         figure = f"{'equal' if equal else 'different'} in {len(digests)} runs"
         n = f"{len(case.data.train)} records"
-        if case.pool or case.low:  # nobody promises these, but it is good to know
+        if case.pool:  # nobody promises these, but it is good to know
             sheet.add("b", f"{case.name} (no promise)", figure, n)
         elif digests:
             sheet.promise("b", case.name, figure, n, equal and len(digests) == 3)
@@ -228,28 +225,31 @@ def exact_deletion(bench: Bench, sheet: Sheet) -> None:
     for architecture, records, partition in (
         *((name, digits, sisa) for name in ("mlp", "logistic", "lenet", "allcnn", "wideresnet")),
         ("resnet9", images, sisa),
+        ("resnet9", images, sisa | {"precision": "bfloat16"}),
         ("autoencoder", digits, arcane),
         ("gaussian", digits, arcane),
     ):
+        own = dict(partition)
+        precision = own.pop("precision", "float32")
         engines = ("sequential", "stacked") if architecture in STACKABLE else ("auto",)
         for engine in engines:
-            check = partial(_delete, bench, sheet, architecture, engine, records, partition)
-            sheet.attempt(f"c {architecture}, {engine}", check)
+            train_as = {"engine": engine, "precision": precision}
+            check = partial(_delete, bench, sheet, architecture, train_as, records, own)
+            sheet.attempt(f"c {architecture}, {engine}, {precision}", check)
 
 
 def _delete(
     bench: Bench,
     sheet: Sheet,
     architecture: str,
-    engine: str,
+    train_as: Mapping[str, str],
     records: RecordSet,
-    partition: dict[str, Any],
+    partition: Mapping[str, Any],
 ) -> None:
     blocks = {
         "partition": partition,
         "model": {"architecture": architecture},
-        "train": {"epochs": bench.size(3, 1), "batch_size": 16, "learning_rate": 0.05}
-        | {"engine": engine},
+        "train": {"epochs": bench.size(3, 1), "batch_size": 16, "learning_rate": 0.05} | train_as,
         "run": {"device": bench.device.type},
     }
     chosen = np.random.default_rng(0).choice(len(records), 6, replace=False)
@@ -275,7 +275,8 @@ def _delete(
         files, others = (_weights(project, batch), _weights(never, "original"))
     sheet.promise(
         "c",
-        f"{partition['method']}, {architecture}, {engine}: two deletions against a fresh build",
+        f"{partition['method']}, {architecture}, {', '.join(train_as.values())}: two deletions "
+        "against a fresh build",
         f"{sum(others.get(name) == data for name, data in files.items())} of {len(others)} "
         f"constituents byte-equal; {trained} of {states} states trained again, "
         f"{spent:.1f} s (build {built:.1f} s)",

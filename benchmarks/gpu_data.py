@@ -176,14 +176,6 @@ def tf32() -> Iterator[None]:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
 
 
-def bfloat16(device: torch.device) -> torch.autocast:
-    """Return a context in which products and convolutions are computed in bfloat16.
-
-    Without its cache, which would keep copies of weights that a step has since moved.
-    """
-    return torch.autocast(device.type, dtype=torch.bfloat16, cache_enabled=False)
-
-
 @contextmanager
 def defaults_of_torch() -> Iterator[None]:
     """Compute as torch does when nobody asks for determinism, then as the product does again.

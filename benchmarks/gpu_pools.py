@@ -23,7 +23,6 @@ from benchmarks.gpu_data import (
     Data,
     accuracy,
     as_pool,
-    bfloat16,
     defaults_of_torch,
     tf32,
     train,
@@ -138,13 +137,8 @@ def _compare(bench: Bench, sheet: Sheet, task: Task) -> None:
     if len(made) == 1:
         return
     _judge(bench, sheet, task, made)
-    for what, context in (("TF32", tf32()), ("bfloat16 autocast", bfloat16(bench.device))):
-        # The hand-written step writes into buffers of float32, which autocast leaves alone; and
-        # normalisation in mixed types has no batched kernel on a CPU.
-        if what != "TF32" and (pooled.engine == "stacked" or bench.device.type == "cpu"):
-            continue
-        again = partial(_lower, bench, sheet, task, made, what, context)
-        sheet.attempt(f"d {task.name}, {what}", again)
+    again = partial(_lower, bench, sheet, task, made, "TF32", tf32())
+    sheet.attempt(f"d {task.name}, TF32", again)
 
 
 def _pool(

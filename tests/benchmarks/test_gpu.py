@@ -8,12 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from benchmarks.gpu_data import Bench, cifar10
-from benchmarks.gpu_resnet9 import PEAK_EPOCH, PEAK_RATE, SHIFT, Loop, triangle
+from benchmarks.gpu_data import cifar10
 from benchmarks.gpu_sheet import Sheet
-from forgetflow.training import environment
 
 ROOT = Path(__file__).parents[2]
 
@@ -110,65 +107,3 @@ def test_a_few_come_from_the_first_batch(batches):
     data = cifar10(folder, (7, 5))
     assert data.train.labels.tolist() == rows[:7, 0].tolist()
     assert data.test.labels.tolist() == rows[40:45, 0].tolist()
-
-
-# The experimental loop
-
-
-def test_the_rate_rises_to_its_peak_and_falls_to_nothing():
-    rates = [triangle(epoch, 24) for epoch in (0, PEAK_EPOCH / 2, PEAK_EPOCH, 14.5, 24)]
-    assert rates == pytest.approx([0, PEAK_RATE / 2, PEAK_RATE, PEAK_RATE / 2, 0])
-
-
-def make_loop(device, mode, *, published=False):
-    bench = Bench(environment.activate(device), True, None)
-    settings = {"epochs": 2, "batch_size": 8, "learning_rate": 0.05}
-    model = {"architecture": "lenet", "normalize": "standard"}
-    recipe = bench.recipe(bench.few, model, **settings)
-    return Loop(bench, recipe, bench.few, mode, published=published)
-
-
-def test_a_published_batch_holds_shifted_and_mirrored_images():
-    torch.manual_seed(0)
-    loop = make_loop("cpu", "plain", published=True)
-    where = torch.arange(8)
-    loop.load(where)
-    assert torch.equal(loop.wanted, loop.targets[:8])
-    seen = set()
-    for image, found in zip(loop.images[:8], loop.batch, strict=True):
-        padded = torch.nn.functional.pad(image, (0, 0, SHIFT, SHIFT, SHIFT, SHIFT))
-        matches = [
-            (row, column, mirrored)
-            for row in range(2 * SHIFT + 1)
-            for column in range(2 * SHIFT + 1)
-            for mirrored in (False, True)
-            for piece in [padded[row : row + 32, column : column + 32]]
-            if torch.equal(piece.flip(1) if mirrored else piece, found)
-        ]
-        assert len(matches) == 1
-        seen.update(matches)
-    assert len(seen) > 4, "else nothing was moved"
-
-
-def test_preparing_leaves_the_network_as_it_was():
-    loop = make_loop("cpu", "plain")
-    before = {name: tensor.clone() for name, tensor in loop.network.state_dict().items()}
-    loop.prepare()
-    after = loop.network.state_dict()
-    assert all(torch.equal(tensor, after[name]) for name, tensor in before.items())
-    loop.run(2)
-    assert not torch.equal(before["0.weight"], loop.network.state_dict()["0.weight"])
-
-
-@pytest.mark.gpu
-def test_a_captured_step_trains_like_a_plain_one():
-    if not torch.cuda.is_available():
-        pytest.skip("there is no GPU")
-    weights = []
-    for mode in ("plain", "graph"):
-        loop = make_loop("cuda", mode)
-        loop.prepare()
-        torch.manual_seed(0)
-        loop.run(2)
-        weights.append(torch.cat([p.detach().flatten() for p in loop.network.parameters()]))
-    assert float((weights[0] - weights[1]).norm() / weights[0].norm()) < 0.01

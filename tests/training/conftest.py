@@ -30,6 +30,7 @@ BASE: dict[str, dict[str, Any]] = {
     "partition": {"shards": 2, "slices": 3},
     "model": {"hidden": [8]},
     "train": {"epochs": 3, "batch_size": 4, "learning_rate": 0.1},
+    "run": {"device": "cpu"},
 }
 
 

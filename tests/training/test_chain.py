@@ -27,6 +27,7 @@ OTHER = {
     ("train", "learning_rate"): 0.11,
     ("train", "momentum"): 0.5,
     ("train", "weight_decay"): 1e-3,
+    ("train", "precision"): "bfloat16",
     ("model", "architecture"): "lenet",
     ("model", "hidden"): [9],
     ("model", "normalize"): "standard",

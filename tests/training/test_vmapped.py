@@ -360,5 +360,5 @@ def test_a_gpu_has_the_numbers_of_a_cpu(pools_on_gpu, compare, network, train):
 @pytest.mark.parametrize("network", [*SMALL, "logistic"])
 def test_a_gpu_in_single_precision(pools_on_gpu, compare, network, train):
     """Also with the engine `stacked`, which computes in nothing else."""
-    tolerance = CLOSE_NORMALISED if network == NORMALISED else 10 * CLOSE
-    compare(network, train, tolerance, pooled=pools_on_gpu(network, train))
+    tolerance = CLOSE_NORMALISED if network == NORMALISED else CLOSE
+    compare(network, train, 10 * tolerance, pooled=pools_on_gpu(network, train))

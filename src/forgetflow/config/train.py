@@ -18,6 +18,11 @@ class TrainSettings(OptimiserSettings):
         description="What computes the steps: sequential (any network), stacked (mlp and "
         "logistic, many at once). Engines differ in the last bits.",
     )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="What products and convolutions are computed in; weights are float32. bfloat16 "
+        "is several times as fast on a GPU with matrix units, with the engine sequential only.",
+    )
     checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
         30.0,
         description="Seconds between recovery checkpoints inside a slice (0: every step). "

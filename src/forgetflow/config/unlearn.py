@@ -54,7 +54,7 @@ class SsdSettings(Block):
 class UnlearnSettings(Block):
     """Which method a new batch uses unless it says otherwise, and each method's own block."""
 
-    method: str = "sisa"
+    method: str = Field("sisa", description="What a new batch uses.")
     finetune: FinetuneSettings = FinetuneSettings()
     ascent: AscentSettings = AscentSettings()
     bad_teacher: BadTeacherSettings = BadTeacherSettings()

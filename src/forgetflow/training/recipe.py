@@ -110,10 +110,11 @@ class Recipe:
         """Return the recipe of pools, whose members only have to be draws of the same procedure.
 
         On a GPU they train together, at the price of bits that depend on each other. On a CPU that
-        gains nothing, `train.engine: sequential` forbids it, and only networks can: else the
-        recipe is this one.
+        gains nothing, `train.engine: sequential` forbids it, and only networks in float32 can:
+        else the recipe is this one.
         """
         together = self.device.type != "cpu" and self.model.family == "network"
+        together = together and self.train.precision == "float32"
         if not together or self.train.engine == "sequential":
             return self
         engine: Engine = "stacked" if self.engine == "stacked" else "vmap"
@@ -158,13 +159,12 @@ def engine_for(settings: Settings) -> Engine:
         InputError: the architecture cannot be stacked.
     """
     wanted, architecture = settings.train.engine, settings.model.architecture
-    if wanted == "stacked" and architecture not in STACKABLE:
-        raise InputError(
-            f"train.engine: stacked trains {' and '.join(STACKABLE)}, not {architecture}; "
-            "use auto or sequential"
-        )
+    half = settings.train.precision == "bfloat16"
+    if wanted == "stacked" and (half or architecture not in STACKABLE):
+        what = "in float32" if half else f"{' and '.join(STACKABLE)}, not {architecture}"
+        raise InputError(f"train.engine: stacked trains {what}; use auto or sequential")
     if architecture in CLOSED_FORM:
         return "closed form"
     if wanted != "auto":
         return wanted
-    return "stacked" if architecture in STACKABLE else "sequential"
+    return "stacked" if architecture in STACKABLE and not half else "sequential"

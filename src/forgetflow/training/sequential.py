@@ -27,6 +27,7 @@ class Learner:
     optimizer: Optimizer
     objective: Objective
     only: Mapping[str, Tensor] | None = None
+    half: bool = False
     passed: int = 0
     _start: dict[str, Tensor] = field(default_factory=dict)
 
@@ -44,7 +45,9 @@ class Learner:
         if any(isinstance(module, nn.Conv2d) for module in network.modules()):
             network = network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         network.train(statistics == "moving")
-        return cls(network, Optimizer(recipe.train, network.named_parameters()), objective, only)
+        optimizer = Optimizer(recipe.train, network.named_parameters())
+        half = recipe.train.precision == "bfloat16"
+        return cls(network, optimizer, objective, only, half)
 
     def state(self) -> dict[str, Tensor]:
         """Return every tensor that decides how training goes on."""
@@ -82,8 +85,12 @@ class Learner:
         self.passed += len(inputs)
         if inputs.ndim == 4:
             inputs = inputs.contiguous(memory_format=torch.channels_last)
-        outputs: Tensor = self.network(inputs)
-        return outputs
+        # The cache would keep the cast weights of the step before.
+        with torch.autocast(
+            inputs.device.type, torch.bfloat16, enabled=self.half, cache_enabled=False
+        ):
+            outputs: Tensor = self.network(inputs)
+        return outputs.float() if self.half else outputs
 
 
 class SequentialLearners:
