@@ -114,11 +114,11 @@ def seal(method: Method = None, as_json: Json = False) -> None:
     """
     from flows.events import announce
     from flows.runtime import answering_server
-    from forgetflow.unlearning.registry import method_named
+    from forgetflow.unlearning.refusal import check_method
     from forgetflow.versioning.dvc import seal_and_track
 
     project = Project.find()
-    method_named(method or project.settings.unlearn.method, project.settings)
+    check_method(project, method or project.settings.unlearn.method)
     result = seal_and_track(project, method)
     server = answering_server(project)
     if (
