@@ -13,11 +13,11 @@ import typer
 from forgetflow.cli import texts
 from forgetflow.cli.console import Json, emit, note, table
 from forgetflow.cli.extractor import extractor as extractor_verb
+from forgetflow.cli.garbage import collect_rarely
 from forgetflow.cli.requests import request
 from forgetflow.cli.study import study
 from forgetflow.config.project import Project
 from forgetflow.errors import ForgetflowError, InputError, VerdictError
-from forgetflow.garbage import collect_rarely
 
 app = typer.Typer(
     name="forgetflow",
