@@ -60,7 +60,7 @@ def attribute(
         nothing = np.zeros(len(task.queries), bool)
         task = replace(task, train=task.train.take(nobody), queries=task.queries.take(nothing))
     prepared = attributor.prepare(task, settings)
-    own_class = np.asarray(task.queries.labels)[:, None]  # (Q, 1)
+    own_class = np.array(task.queries.labels)[:, None]  # (Q, 1), a copy that torch may take
     values = attributor.scores(task, own_class, prepared, settings)[:, :, 0]  # (N, Q)
     if not np.isfinite(values).all():
         raise VerdictError(
