@@ -15,28 +15,18 @@ from flows.members import ComparisonName, comparison_named, grow_members
 from flows.progress import progress_bars
 from flows.tasks import CACHED
 from forgetflow.audit.audit import Audit, write_audit, write_no_audit
-from forgetflow.audit.audit import audit as judge
-from forgetflow.audit.audit import code as audit_code
-from forgetflow.audit.context import CONTROLS, FLOOR, ORACLE, ORIGINAL, SETS, AuditContext
+from forgetflow.audit.context import CONTROLS, SETS
+from forgetflow.audit.judge import contenders, judge, key_of, procedures_of
 from forgetflow.audit.summary import headline
 from forgetflow.config.evaluate import AuditSettings
 from forgetflow.config.project import Project
 from forgetflow.errors import VerdictError
 from forgetflow.evaluation.evaluate import Evaluation
 from forgetflow.keys.digests import digest_of
-from forgetflow.pools.comparison import PARENT
-from forgetflow.pools.member import member_seed
-from forgetflow.pools.pool import Untrained
-from forgetflow.pools.presupposed import presupposed
 from forgetflow.pools.procedure import Procedure
 from forgetflow.pools.workers import warm_workers
 from forgetflow.records.record_set import read_record_set
-from forgetflow.training import environment
 from forgetflow.training.card import ModelCard
-from forgetflow.unlearning.registry import method_named
-
-TEACHERS = 4
-"""Untrained networks that ZRF compares with."""
 
 
 def audit_generation(project: Project, card: ModelCard, evaluation: Evaluation) -> dict[str, Any]:
@@ -82,35 +72,18 @@ def audit(
         settings: pool size and what the measures need.
 
     Raises:
-        InputError: there is no such batch or method.
+        InputError: there is no such batch or method, or the batch is not for it.
     """
     comparison = comparison_named(project, name)
-    controls, left_out = fitting_controls(project)
-    contenders = list(dict.fromkeys((ORACLE, FLOOR, *methods, *controls)))
-    procedures = {c: comparison.procedure(c, settings.members) for c in contenders}
+    names, left_out = contenders(project.settings, methods)
+    procedures = procedures_of(comparison, names, settings.members)
     absent = _grow(name, procedures)
-    procedures = {c: procedure for c, procedure in procedures.items() if c not in absent}
+    made = {one: procedures[one] for one in names if one not in absent}
     test = read_record_set(project.test)
-    key = digest_of(
-        {
-            "deletion": comparison.batch,
-            "procedures": {c: procedure.digest for c, procedure in procedures.items()},
-            "absent": absent,
-            "notes": left_out,
-            "retain": comparison.space.records.take(comparison.retain).digest,
-            "forget": comparison.space.records.take(comparison.forget).digest,
-            "test": test.digest,
-            "settings": settings.model_dump(mode="json"),
-            "aggregation": comparison.space.settings.aggregation,
-            "teachers": TEACHERS,
-            "seed": comparison.space.settings.run.seed,
-            "code": audit_code(),
-        }
-    )
     found = judge_task(
-        key=key,
+        key=key_of(comparison, made, test, settings, absent, left_out),
         name=dict(name),
-        contenders=list(procedures),
+        contenders=list(made),
         absent=absent,
         notes=left_out,
         settings=settings.model_dump(mode="json"),
@@ -146,54 +119,10 @@ def judge_task(
     project = Project.find()
     comparison = comparison_named(project, name)
     chosen = AuditSettings.model_validate(settings)
-    space = comparison.space
-    seeds = [member_seed(space.settings.run.seed, "untrained", n) for n in range(TEACHERS)]
     procedures = {c: comparison.procedure(c, chosen.members) for c in contenders}
-    # One object for equal pools (the original and the parent of a first batch): one prediction.
-    shared = {tuple(procedure.keys): procedure.pool() for procedure in procedures.values()}
-    pools = {c: shared[tuple(procedure.keys)] for c, procedure in procedures.items()}
     with device_slot(project):
-        context = AuditContext(
-            pools,
-            {
-                "retain": space.records.take(comparison.retain),
-                "forget": space.records.take(comparison.forget),
-                "test": read_record_set(project.test),
-            },
-            Untrained(space.recipe, seeds),
-            chosen,
-            space.settings.run.seed,
-        )
-        costs = {c: _mean_cost(pool.facts) for c, pool in pools.items()}
-        costs = {
-            c: _sum(cost, presupposed(comparison, c, cost["bytes"])) for c, cost in costs.items()
-        }
-        # Its members are those of the generation before, and so is what they cost.
-        costs[PARENT] = {**costs[PARENT], "seconds": 0.0, "samples": 0.0, "steps": 0.0}
-        facts = {
-            "model": space.settings.model.model_dump(mode="json"),
-            "train": space.settings.train.model_dump(mode="json"),
-            "partition": space.settings.partition.model_dump(mode="json"),
-            "unlearn": space.settings.unlearn.model_dump(mode="json"),
-            "audit": settings,
-            "environment": environment.fingerprint(space.recipe.device),
-        }
-        return judge(context, comparison.batch, costs, facts, absent, notes).to_json()
-
-
-def fitting_controls(project: Project) -> tuple[list[str], list[str]]:
-    """Return the controls that can be made of this project's models, and why others cannot."""
-    family, architecture = project.settings.model.family, project.settings.model.architecture
-    fit = [c for c in CONTROLS if c == ORIGINAL or family in method_named(c).families]
-    others = [c for c in CONTROLS if c not in fit]
-    if not others:
-        return fit, []
-    which = f"The control{'s' if len(others) > 1 else ''} {' and '.join(others)}"
-    verb = "are" if len(others) > 1 else "is"
-    return fit, [
-        f"{which} {verb} left out: {architecture} models are not trained step by step on one "
-        "loss over all classes, so there is nothing to go on with"
-    ]
+        test = read_record_set(project.test)
+        return judge(comparison, procedures, test, chosen, absent, notes).to_json()
 
 
 def compute(project: Project, call: Callable[..., int], *arguments: Any) -> int:
@@ -209,8 +138,7 @@ def _grow(name: ComparisonName, procedures: Mapping[str, Procedure]) -> dict[str
     absent: dict[str, str] = {}
     with progress_bars() as progress:
         # Pools that others start from come first, so that no two tasks build the same member.
-        for contender in sorted(procedures, key=lambda c: procedures[c].depth):
-            procedure = procedures[contender]
+        for contender, procedure in procedures.items():
             groups = procedure.groups()
             bar = progress.add_task(f"pool: {contender}", total=sum(map(len, groups)))
             futures = {
@@ -233,13 +161,3 @@ def _grow(name: ComparisonName, procedures: Mapping[str, Procedure]) -> dict[str
                 absent[contender] = str(error)
             progress.remove_task(bar)
     return absent
-
-
-def _mean_cost(facts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    names = ("seconds", "samples", "steps", "bytes", "prepared_samples", "prepared_bytes")
-    return {name: sum(float(one.get(name, 0.0)) for one in facts) / len(facts) for name in names}
-
-
-def _sum(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
-    """Return both costs together."""
-    return {name: one.get(name, 0.0) + other.get(name, 0.0) for name in {**one, **other}}

@@ -153,7 +153,8 @@ class EditMethod(Generic[S]):
         return Effort(running.case.meter.forward, None)
 
     def _block(self, view: View) -> S:
-        block = getattr(view.settings.unlearn, self.name)
+        # A method in a file of a user's own has no block in params.yaml: it has its defaults.
+        block = getattr(view.settings.unlearn, self.name, None) or self._settings()
         if not isinstance(block, self._settings):
             raise TypeError(f"unlearn.{self.name} is no {self._settings.__name__}")
         return block

@@ -30,6 +30,17 @@ METHODS: dict[str, UnlearningMethod] = {
 }
 
 
+def register(method: UnlearningMethod) -> None:
+    """Add a method of your own for as long as this process lives.
+
+    Raises:
+        InputError: there is one of that name.
+    """
+    if method.name in METHODS:
+        raise InputError(f"there is a method '{method.name}' already: give yours another name")
+    METHODS[method.name] = method
+
+
 def method_named(name: str, settings: Settings | None = None) -> UnlearningMethod:
     """Return a registered method.
 
