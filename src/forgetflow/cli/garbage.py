@@ -16,7 +16,8 @@ def collect_rarely() -> None:
     """Let the collector look for cycles rarely, and not at all while the process ends.
 
     For programs, not for libraries: it changes the whole process. Memory that cycles hold is
-    freed later; what Python and libraries do at exit (`atexit`, flushing, locks) still happens.
+    freed later, and that is little: no training leaves a tensor in a cycle. What Python and
+    libraries do at exit (`atexit`, flushing, locks) still happens.
     """
     gc.set_threshold(OBJECTS)
     atexit.register(gc.freeze)
