@@ -35,7 +35,7 @@ types:
 	$(BIN)/mypy
 
 unit:
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 ui: setup ## Open the MLflow and Prefect UIs on loopback
 	@$(BIN)/python -m tools.ui
