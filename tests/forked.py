@@ -27,7 +27,7 @@ LIBRARIES = (
     "dvc.cli.parser",
     "dvc.commands.repro",
     "dvc.repo",
-    "mlflow.models",
+    "mlflow.store.tracking.sqlalchemy_store",
     "numba",
     "prefect.task_runners",
     "pyarrow.parquet",
@@ -37,7 +37,7 @@ LIBRARIES = (
     "scipy.stats",
     "sklearn.datasets",
     "sklearn.linear_model",
-    "torch",
+    "torch._dynamo",
     "typer",
 )
 
