@@ -234,6 +234,19 @@ def new_project(
     return make
 
 
+def move_paths(database: Path, before: str, after: str) -> None:
+    """Replace a folder's name in every text of a database."""
+    with closing(sqlite3.connect(database)) as opened, opened:
+        columns = opened.execute(
+            "select t.name, c.name from sqlite_master t, pragma_table_info(t.name) c "
+            "where t.type = 'table' and (c.type like '%char%' or c.type like '%text%')"
+        ).fetchall()
+        for table, column in columns:
+            opened.execute(
+                f'update "{table}" set "{column}" = replace("{column}", ?, ?)', (before, after)
+            )
+
+
 @pytest.fixture(scope="session")
 def copy_project(
     tmp_path_factory: pytest.TempPathFactory,
@@ -243,17 +256,8 @@ def copy_project(
     def copy(project: ProjectFolder, name: str) -> ProjectFolder:
         root = tmp_path_factory.mktemp(name)
         shutil.copytree(project.root, root, dirs_exist_ok=True)
-        with closing(sqlite3.connect(root / "mlflow.db")) as database, database:
-            columns = database.execute(
-                "select t.name, c.name from sqlite_master t, pragma_table_info(t.name) c "
-                "where t.type = 'table' and (c.type like '%char%' or c.type like '%text%')"
-            ).fetchall()
-            for table, column in columns:
-                database.execute(
-                    f'update "{table}" set "{column}" = replace("{column}", ?, ?)'
-                    f' where instr("{column}", ?)',
-                    (str(project.root), str(root), str(project.root)),
-                )
+        if (root / "mlflow.db").exists():
+            move_paths(root / "mlflow.db", str(project.root), str(root))
         return replace(project, root=root, observed={})
 
     return copy

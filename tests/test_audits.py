@@ -125,26 +125,25 @@ def test_a_study_shares_pools_and_comes_from_cache_the_second_time(audited, late
     assert kinds.count("study") == 2
 
 
-def test_a_study_that_was_killed_goes_on(new_project):
-    project = new_project("killed", SETTINGS | {"train.epochs": 60})
+def test_a_study_that_was_killed_goes_on(new_project, copy_project):
+    project = new_project("killed", SETTINGS | {"train.epochs": 20})
     project.build("ingest", "partition")
-    arguments = ("study", "methods", "--records", "60", "--members", "24", "--json")
+    fresh = copy_project(project, "not-killed")
+    arguments = ("study", "methods", "--records", "60", "--members", "12", "--json")
     process = project.start(*arguments)
     deadline = time.monotonic() + 240
-    while len(member_files(project)) < 16:
+    while len(member_files(project)) < 8:
         assert process.running(), "it ended before it could be killed"
         assert time.monotonic() < deadline, "no member was made in time"
         time.sleep(0.05)
     process.send(signal.SIGKILL)
     process.wait()
     left = member_files(project)
-    assert len(left) < 24 * 6
+    assert 8 <= len(left) < 12 * 6
     found = json.loads(project.cli(*arguments))
     assert {name: left[name] for name in left} == {
         name: when for name, when in member_files(project).items() if name in left
     }, "members that were there are not made again"
-    fresh = new_project("not-killed", SETTINGS | {"train.epochs": 60})
-    fresh.build("ingest", "partition")
     assert figures(json.loads(fresh.cli(*arguments))) == figures(found)
 
 
