@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock
 from prefect import flow, task
 
-from flows import opened
+from flows import inputs
 from flows.devices import open_slots
 from flows.evaluate import evaluate
 from flows.report import report
@@ -28,7 +28,7 @@ from forgetflow.files.atomic import write_atomically
 from forgetflow.requests.batches import read_batches, set_method
 from forgetflow.requests.ledger import Ledger
 from forgetflow.requests.states import State, batch_state
-from forgetflow.training.ensemble import write_model
+from forgetflow.training.card import write_model
 from forgetflow.unlearning.registry import method_named
 from forgetflow.versioning.dvc import commit_stages, has_dvc, seal_and_track
 
@@ -40,7 +40,7 @@ def unlearn(batch: str, method: str) -> str:
     open_slots(project)
     chosen = method_named(method, project.settings)
     receipts = unlearn_all(project, batch, method)
-    deletion = opened.deletion(project, batch)
+    deletion = inputs.deletion(project, batch)
     card = deletion.card(chosen, receipts)
     write_model(deletion.workspace.store, card, project.model(batch))
     facts = {"method": method, "guarantee": card.guarantee, "weights": card.digest}

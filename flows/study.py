@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.futures import PrefectFuture, as_completed
 
-from flows import opened
+from flows import inputs
 from flows.audit import audit
 from flows.devices import device_slot, open_slots
 from flows.progress import progress_bars
@@ -38,7 +38,7 @@ def methods(name: dict[str, Any], compared: list[str], members: int) -> dict[str
     """Judge several unlearning methods on one forget set; writes `studies/methods`.
 
     Args:
-        name: the forget set; see `flows.growing`.
+        name: the forget set; see `flows.members`.
         compared: names of methods.
         members: models per contender.
 
@@ -80,7 +80,7 @@ def sharding(grid: dict[str, Any]) -> dict[str, Any]:
     project = Project.find()
     open_slots(project)
     asked = Grid.from_json(grid)
-    space = opened.workspace(project)
+    space = inputs.workspace(project)
     built = build_task_keys(project, space, asked)
     counted = count_task_keys(space, asked)
     futures: list[PrefectFuture[Any]] = [
@@ -124,7 +124,7 @@ def build_cell(
 ) -> Row:
     """Train the ensembles of one cell in memory and return their accuracies."""
     project = Project.find()
-    space = opened.workspace(project)
+    space = inputs.workspace(project)
     with device_slot(project):
         found = builds(space, read_record_set(project.test), shards, slices, seeds)
     seed = space.settings.run.seed
@@ -139,7 +139,7 @@ def count_cell(
     grid: dict[str, Any],
 ) -> list[Row]:
     """Count what drawn forget sets would train again in one cell."""
-    space = opened.workspace(Project.find())
+    space = inputs.workspace(Project.find())
     return point_rows(
         space.records,
         space.settings.train,

@@ -10,7 +10,9 @@ from forgetflow.config.project import Project
 from forgetflow.evaluation.evaluate import Evaluation, evaluate, with_extra, write_evaluation
 from forgetflow.evaluation.gate import check_gate
 from forgetflow.evaluation.report import Entry, read_entries, summarise, write_report
+from forgetflow.files.jsonable import to_json
 from forgetflow.pages.report.page import build_report
+from forgetflow.training.promise import Approximate, Exact
 
 VOID = {"meta", "br", "line", "rect", "path"}
 
@@ -115,7 +117,7 @@ def test_what_each_guarantee_means_is_said(deletion) -> None:
     assert "one numeric environment" in exact
     assert "non-adaptive" in exact
     assert "no promise" not in exact
-    approximate = Page(build_report([deletion(method="finetune", guarantee="approximate")])).text
+    approximate = Page(build_report([deletion(method="finetune", promise=Approximate())])).text
     assert "Approximate: no promise." in approximate
     assert "byte for byte" not in approximate
 
@@ -135,9 +137,9 @@ def test_an_approximate_model_is_not_green_when_its_parent_would_pass(deletion) 
         classes = (attrs.get("class") or "" for _, attrs in page.tags)
         return next(name for name in classes if name.startswith("badge"))
 
-    assert badge(guarantee="approximate", parent_forgets=True) == "badge skipped"
-    assert badge(guarantee="approximate", parent_forgets=False) == "badge passed"
-    assert badge(guarantee="exact", parent_forgets=True) == "badge passed"
+    assert badge(promise=Approximate(), parent_forgets=True) == "badge skipped"
+    assert badge(promise=Approximate(), parent_forgets=False) == "badge passed"
+    assert badge(promise=Exact(), parent_forgets=True) == "badge passed"
 
 
 def test_a_stopped_model_is_named_at_the_top(deletion) -> None:
@@ -183,7 +185,7 @@ def test_a_project_is_read_parents_first_and_written_the_same_twice(
     for entry in (second, original, first):
         folder = project.model(entry.card.generation)
         folder.mkdir(parents=True)
-        (folder / "model.json").write_text(json.dumps(entry.card.to_json()))
+        (folder / "model.json").write_text(json.dumps(to_json(entry.card)))
         if entry is not second:
             write_evaluation(
                 entry.evaluation, project.evaluation(entry.card.generation), gate=entry.gate

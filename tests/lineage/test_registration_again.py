@@ -13,7 +13,7 @@ from forgetflow.errors import InputError, VerdictError
 from forgetflow.lineage.registry import register, set_state
 from forgetflow.lineage.tracking import connect, experiment_of, tracking_uri
 from forgetflow.lineage.tree import read_tree
-from forgetflow.training.ensemble import weights_file
+from forgetflow.training.card import weights_file
 
 pytestmark = pytest.mark.slow
 

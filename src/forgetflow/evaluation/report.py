@@ -17,7 +17,7 @@ from forgetflow.evaluation.evaluate import Evaluation, read_evaluation, read_gat
 from forgetflow.evaluation.gate import GateVerdict
 from forgetflow.files.atomic import write_folder
 from forgetflow.files.formats import csv_bytes, json_bytes
-from forgetflow.training.ensemble import ModelCard, read_card
+from forgetflow.training.card import ModelCard, read_card
 
 
 @dataclass(frozen=True)
