@@ -33,7 +33,7 @@ types:
 	$(BIN)/mypy
 
 unit:
-	$(BIN)/python -m pytest -n auto --dist loadfile
+	$(BIN)/python -m pytest -n auto --dist loadfile --no-loadscope-reorder
 
 docs: setup ## Build the documentation into site/
 	@$(BIN)/python -m tools.settings_page

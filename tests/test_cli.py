@@ -1,7 +1,10 @@
 """The command line on its own: help, bad input, exit codes. No server, no model."""
 
 import json
+import re
 import shutil
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -156,6 +159,17 @@ def test_bad_input_is_one_sentence_and_writes_nothing(project, arguments, expect
     assert expected in message
     assert "\n" not in message
     assert snapshot(project) == before
+
+
+def test_the_program_says_one_sentence_too(project):
+    done = subprocess.run(
+        [sys.executable, "-m", "forgetflow", "forget", "b9"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert re.fullmatch(r"error: [^\n]*no batch 'b9'[^\n]*\n", done.stderr)
 
 
 def test_outside_a_project(tmp_path, monkeypatch):

@@ -1,11 +1,9 @@
 """Forests and one-class models through every verb, DVC, Prefect and MLflow, on the real digits."""
 
 import json
-import os
 import re
 import signal
 import sqlite3
-import sys
 import time
 
 import numpy as np
@@ -67,17 +65,17 @@ def family(request):
 def project(new_project, family):
     """A person, then a whole class is forgotten; the second deletion is killed on its way."""
     made = new_project(f"family-{family}", KINDS[family])
-    made.dvc("repro", "--quiet")
+    made.build()
     made.cli("request", "add", "--subject", "writer-007")
     made.observed["plan"] = json.loads(made.cli("plan", "--json"))
     made.cli("forget")
     made.cli("request", "add", "--label", "3")
     process = made.start("forget")
     deadline = time.monotonic() + 240
-    while not list((made.root / "models").glob("b2")) and process.poll() is None:
+    while not (made.root / "models" / "b2").exists() and process.running():
         assert time.monotonic() < deadline, "the model was not made in time"
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGKILL)
+    process.send(signal.SIGKILL)
     process.wait()
     made.observed["killed"] = not (made.root / "evaluation" / "b2" / "gate.json").exists()
     made.cli("forget")
@@ -190,14 +188,13 @@ def test_lineage_and_mlflow_know_the_model(project, family):
 
 
 def test_the_registered_model_predicts_what_the_project_predicts(project):
-    code = (
+    (project.root / "served.py").write_text(
         "import sys, numpy as np, mlflow\n"
         "mlflow.set_tracking_uri('sqlite:///mlflow.db')\n"
         "model = mlflow.pyfunc.load_model('models:/forgetflow@serving')\n"
         "print(list(model.predict(np.load(sys.argv[1]))['label']))\n"
     )
-
-    done = project.run(sys.executable, "-c", code, str(three(project)))
+    done = project.start_module("served", str(three(project))).wait()
     assert done.returncode == 0, done.stderr
     rows = json.loads(project.cli("predict", str(three(project)), "--json"))
     assert done.stdout.strip().splitlines()[-1] == str([row["label"] for row in rows])

@@ -20,7 +20,7 @@ TASKS = 3 + 2 * 4 + 4 + 2
 def studied(new_project):
     """A project of SISA shards, and the study as it was printed the first time."""
     project = new_project("arcane", {"train.epochs": 5})
-    project.dvc("repro", "--quiet", "partition")
+    project.build("ingest", "partition")
     project.observed["first"] = project.cli("study", "arcane", *GRID, "--json")
     return project
 

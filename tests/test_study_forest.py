@@ -93,7 +93,7 @@ def test_a_forest_that_is_not_the_refit_fails_the_command_after_writing(studied,
     paths = [str(tmp_path), *filter(None, [studied.environment.get("PYTHONPATH")])]
     environment = studied.environment | {"PYTHONPATH": os.pathsep.join(paths)}
     other = ["11" if one == "10" else one for one in ASKED]  # nothing of it is cached
-    done = replace(studied, environment=environment).run_cli("study", "forest", *other)
+    done = replace(studied, environment=environment).run("forgetflow", "study", "forest", *other)
     assert done.returncode == 3
     assert "2 of 4 forests are not byte-equal" in done.stderr
     found = json.loads((studied.root / "studies" / "forest" / "forest.json").read_text())

@@ -15,7 +15,7 @@ FILES = {"sharding.csv", "points.csv", "paper.csv", "sharding.json", "sharding.h
 def studied(new_project):
     """A project, and the study as it was printed the first time."""
     project = new_project("studied", {"train.epochs": 5})
-    project.dvc("repro", "--quiet", "partition")
+    project.build("ingest", "partition")
     project.observed["first"] = project.cli("study", "sharding", *GRID, "--json")
     return project
 

@@ -64,7 +64,7 @@ def records(labels: ArrayLike, start: int, classes: int) -> RecordSet:
     )
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_context() -> Callable[..., AuditContext]:
     """Return a maker of contexts from tables (M, N, C) per contender.
 

@@ -27,12 +27,9 @@ COSTS = {
 }
 
 
-@pytest.fixture
-def result(make_context, monkeypatch) -> Audit:
+@pytest.fixture(scope="module")
+def result(make_context) -> Audit:
     """An audit of pools of six members with random margins."""
-    # A table has no gradient in its input.
-    measures = {name: m for name, m in AUDITS.items() if name != "inversion"}
-    monkeypatch.setattr(audit_module, "AUDITS", measures)
 
     def pool(seed: int, forget: float) -> np.ndarray:
         rng = np.random.default_rng(seed)
@@ -53,7 +50,11 @@ def result(make_context, monkeypatch) -> Audit:
         finetune=pool(5, 2.0),
         ascent=pool(6, -3.0),
     )
-    return audit(context, "b1", COSTS, {"seed": 0}, {})
+    # A table has no gradient in its input.
+    measures = {name: m for name, m in AUDITS.items() if name != "inversion"}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(audit_module, "AUDITS", measures)
+        return audit(context, "b1", COSTS, {"seed": 0}, {})
 
 
 def test_every_measure_speaks_of_every_contender(result):
