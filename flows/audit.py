@@ -5,6 +5,7 @@ one goes on where it was.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -14,15 +15,17 @@ from flows.devices import device_slot, slots, uses_gpu
 from flows.growing import TrialName, grow_members, trial_named
 from flows.progress import progress_bars
 from flows.tasks import CACHED
-from forgetflow.audit.audit import Audit
+from forgetflow.audit.audit import Audit, audit_files
 from forgetflow.audit.audit import audit as judge
 from forgetflow.audit.context import CONTROLS, FLOOR, ORACLE, ORIGINAL, AuditContext
 from forgetflow.audit.registry import AUDITS
 from forgetflow.config.evaluate import AuditSettings
 from forgetflow.config.project import Project
 from forgetflow.errors import VerdictError
+from forgetflow.files.atomic import write_folder
 from forgetflow.keys.code import code_digest, module_of
 from forgetflow.keys.digests import digest_of
+from forgetflow.pages.audit.page import build_page
 from forgetflow.pools.plan import Plan
 from forgetflow.pools.pool import Untrained, member_seed
 from forgetflow.pools.trial import PARENT, Trial
@@ -86,6 +89,12 @@ def audit(
         settings=settings.model_dump(mode="json"),
     )
     return Audit.from_json(found)
+
+
+def write_audit(found: Audit, folder: Path) -> None:
+    """Write an audit and its page, replacing the folder, completely or not at all."""
+    files = audit_files(found) | {"audit.html": build_page(found, AUDITS).encode()}
+    write_folder(folder, files.items())
 
 
 @task(name="grow pool", task_run_name="grow {contender} {first}", **CACHED)

@@ -6,12 +6,12 @@ from typing import Any
 from prefect import flow, task
 
 from flows import opened
-from flows.audit import audit
+from flows.audit import audit, write_audit
 from flows.devices import device_slot, open_slots
 from flows.publish import publish
 from flows.runner import task_runner
 from flows.tasks import CACHED, unlearn_all
-from forgetflow.audit.audit import write_audit, write_no_audit
+from forgetflow.audit.audit import write_no_audit
 from forgetflow.audit.context import SETS as AUDITED
 from forgetflow.audit.summary import headline
 from forgetflow.config.project import Project

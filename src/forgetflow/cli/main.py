@@ -307,9 +307,14 @@ def lineage_html(as_json: Json = False) -> None:
 
     Example: forgetflow lineage html
     """
-    from forgetflow.pages.lineage.page import write_html
+    from forgetflow.files.atomic import write_atomically
+    from forgetflow.lineage.story import PAGE
+    from forgetflow.lineage.tree import read_tree
+    from forgetflow.pages.lineage.page import as_html
 
-    path = write_html(Project.find())
+    project = Project.find()
+    path = project.root / PAGE
+    write_atomically(path, as_html(read_tree(project)).encode())
     emit({"path": str(path)}, as_json, lambda: str(path))
 
 

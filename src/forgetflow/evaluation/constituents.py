@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from forgetflow.evaluation.context import EvaluationContext
-from forgetflow.evaluation.protocol import Row
+from forgetflow.files.formats import Row
 
 SET = "test"
 

@@ -18,10 +18,9 @@ from forgetflow.errors import InputError
 from forgetflow.evaluation.context import EvaluationContext
 from forgetflow.evaluation.figures import figure, part, reason_for
 from forgetflow.evaluation.gate import GateVerdict
-from forgetflow.evaluation.protocol import Row
 from forgetflow.evaluation.registry import MEASURES
 from forgetflow.files.atomic import write_folder
-from forgetflow.files.formats import csv_bytes, json_bytes, read_csv
+from forgetflow.files.formats import Row, csv_bytes, json_bytes, read_csv
 
 TEXTS = frozenset({"model", "set", "class"})
 """Columns of tables that are names; all others are numbers."""

@@ -7,12 +7,9 @@ MLflow artifact, and in ten years.
 from collections.abc import Mapping
 from html import escape
 from importlib.resources import files
-from pathlib import Path
 
-from forgetflow.config.project import Project
-from forgetflow.files.atomic import write_atomically
-from forgetflow.lineage.story import ALIASES, GUARANTEES, LIMIT, PAGE
-from forgetflow.lineage.tree import count, day, read_tree
+from forgetflow.lineage.story import ALIASES, GUARANTEES, LIMIT
+from forgetflow.lineage.tree import count, day
 from forgetflow.lineage.version import LineageTree, Version
 from forgetflow.pages.lineage.drawing import accuracy, aliases, badge, family, gate, state
 
@@ -34,22 +31,6 @@ COLUMNS = (
     "Manifest",
     "Certificate",
 )
-
-
-def write_html(project: Project) -> Path:
-    """Read the lineage from MLflow, write the page into the project folder, return its path.
-
-    Raises:
-        InputError: the tracking store cannot be used.
-    """
-    return write_page(project, read_tree(project))
-
-
-def write_page(project: Project, tree: LineageTree) -> Path:
-    """Write the page of a tree that is already at hand."""
-    path = project.root / PAGE
-    write_atomically(path, as_html(tree).encode())
-    return path
 
 
 def as_html(tree: LineageTree) -> str:
