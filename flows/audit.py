@@ -25,7 +25,7 @@ from forgetflow.errors import VerdictError
 from forgetflow.files.atomic import write_folder
 from forgetflow.keys.code import code_digest, module_of
 from forgetflow.keys.digests import digest_of
-from forgetflow.pages.audit.page import build_page
+from forgetflow.pages.audit.page import audit_page
 from forgetflow.pools.plan import Plan
 from forgetflow.pools.pool import Untrained, member_seed
 from forgetflow.pools.trial import PARENT, Trial
@@ -93,7 +93,7 @@ def audit(
 
 def write_audit(found: Audit, folder: Path) -> None:
     """Write an audit and its page, replacing the folder, completely or not at all."""
-    files = audit_files(found) | {"audit.html": build_page(found, AUDITS).encode()}
+    files = audit_files(found) | {"audit.html": audit_page(found).encode()}
     write_folder(folder, files.items())
 
 

@@ -5,7 +5,7 @@ from prefect import flow, task
 from forgetflow.config.project import Project
 from forgetflow.evaluation.report import read_entries, report_files
 from forgetflow.files.atomic import write_folder
-from forgetflow.pages.report.page import build_report
+from forgetflow.pages.report import report_page
 
 
 @flow(name="report")
@@ -19,5 +19,5 @@ def write_task() -> None:
     """Read models and evaluations, write page and tables."""
     project = Project.find()
     entries = read_entries(project)
-    files = report_files(entries) | {"report.html": build_report(entries).encode()}
+    files = report_files(entries) | {"report.html": report_page(entries).encode()}
     write_folder(project.report, files.items())

@@ -18,7 +18,7 @@ from forgetflow.config.project import Project
 from forgetflow.files.atomic import write_folder
 from forgetflow.keys.code import code_digest, module_of
 from forgetflow.keys.digests import bytes_digest, digest_of
-from forgetflow.pages.studies.sharding import build_page
+from forgetflow.pages.sharding import sharding_page
 from forgetflow.partition.registry import PLACEMENTS
 from forgetflow.records.record_set import read_record_set
 from forgetflow.studies.builds import builds
@@ -101,7 +101,7 @@ def sharding(grid: dict[str, Any]) -> dict[str, Any]:
         results[:count],
         [r for rows in results[count:] for r in rows],
     )
-    files = sharding_files(found) | {"sharding.html": build_page(found).encode()}
+    files = sharding_files(found) | {"sharding.html": sharding_page(found).encode()}
     write_folder(project.study("sharding"), files.items())
     log_task(
         study="sharding",

@@ -15,7 +15,7 @@ from forgetflow.config.project import Project
 from forgetflow.files.atomic import write_folder
 from forgetflow.keys.code import code_digest, module_of
 from forgetflow.keys.digests import bytes_digest, digest_of
-from forgetflow.pages.studies.arcane import build_page
+from forgetflow.pages.arcane import arcane_page
 from forgetflow.partition.registry import PLACEMENTS
 from forgetflow.records.record_set import read_record_set
 from forgetflow.studies.arcane import (
@@ -90,7 +90,7 @@ def arcane(grid: dict[str, Any]) -> dict[str, Any]:
         list(chain.from_iterable(counted)),
         orders,
     )
-    files = arcane_files(found) | {"arcane.html": build_page(found).encode()}
+    files = arcane_files(found) | {"arcane.html": arcane_page(found).encode()}
     write_folder(project.study("arcane"), files.items())
     log_task(
         study="arcane",

@@ -14,7 +14,7 @@ from forgetflow.files.atomic import write_folder
 from forgetflow.keys.code import code_digest, module_of
 from forgetflow.keys.digests import digest_of
 from forgetflow.models.forest import grid_of
-from forgetflow.pages.studies.forest import build_page
+from forgetflow.pages.forest import forest_page
 from forgetflow.records.record_set import RecordSet, read_record_set
 from forgetflow.studies.forest import ForestStudy, forest_files, put_together
 from forgetflow.studies.forest_grid import ForestGrid
@@ -53,7 +53,7 @@ def forest(grid: dict[str, Any]) -> dict[str, Any]:
     found = put_together(
         asked, facts, [Trial.from_json(one) for one in results[:count]], results[count:]
     )
-    files = forest_files(found) | {"forest.html": build_page(found).encode()}
+    files = forest_files(found) | {"forest.html": forest_page(found).encode()}
     write_folder(project.study("forest"), files.items())
     log_task(
         study="forest",

@@ -310,11 +310,11 @@ def lineage_html(as_json: Json = False) -> None:
     from forgetflow.files.atomic import write_atomically
     from forgetflow.lineage.story import PAGE
     from forgetflow.lineage.tree import read_tree
-    from forgetflow.pages.lineage.page import as_html
+    from forgetflow.pages.lineage import lineage_page
 
     project = Project.find()
     path = project.root / PAGE
-    write_atomically(path, as_html(read_tree(project)).encode())
+    write_atomically(path, lineage_page(read_tree(project)).encode())
     emit({"path": str(path)}, as_json, lambda: str(path))
 
 

@@ -66,7 +66,7 @@ class ForestStudy:
 
     @property
     def caution(self) -> str | None:
-        """Say in words when the test records are too few to tell one point of accuracy."""
+        """Say in words when the test records are too few to tell one percentage point."""
         best = max(row["accuracy"] for row in self.depths)
         tested = self.facts["test_records"]
         needed = ceil(4 * best * (1 - best) / POINT**2)
@@ -74,9 +74,9 @@ class ForestStudy:
             return None
         error = 100 * sqrt(best * (1 - best) / tested)
         return (
-            f"{tested:,} test records are too few to tell differences of one point: at this "
-            f"accuracy the standard error is {error:.1f} points, and {needed:,} records would make "
-            "it half a point; hold out more (data.test_fraction)"
+            f"{tested:,} test records are too few to tell differences of one percentage point: at "
+            f"this accuracy the standard error is {error:.1f} percentage points, and {needed:,} "
+            "records would make it half of one; hold out more (data.test_fraction)"
         )
 
     def require_equal(self) -> None:
