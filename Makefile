@@ -8,7 +8,7 @@ export MLFLOW_DISABLE_TELEMETRY := true
 export PREFECT_SERVER_ANALYTICS_ENABLED := false
 export PATH := $(CURDIR)/$(BIN):$(PATH)
 
-.PHONY: help setup demo test lint types unit ui serve stop bench clean lock
+.PHONY: help setup demo test lint types unit docs ui serve stop bench clean lock
 
 help: ## Show this list
 	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -17,9 +17,7 @@ setup: $(STAMP) ## Create .venv from the locked requirements
 
 $(STAMP): requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "forgetflow needs Python 3.11 or newer, this is " + sys.version.split()[0])'
-	test -x $(BIN)/python || $(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements.lock 2>.venv/pip.log || (cat .venv/pip.log; false)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e . 2>.venv/pip.log || (cat .venv/pip.log; false)
+	@$(PYTHON) -m tools.install
 	@touch $(STAMP)
 
 demo: setup ## Build, forget someone, measure it, show the lineage
@@ -36,6 +34,11 @@ types:
 
 unit:
 	$(BIN)/python -m pytest -n auto --dist loadfile
+
+docs: setup ## Build the documentation into site/
+	@$(BIN)/python -m tools.settings_page
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+	@echo "site/index.html is built; with search: $(BIN)/python -m http.server --bind 127.0.0.1 -d site"
 
 ui: setup ## Open the MLflow and Prefect UIs on loopback
 	@$(BIN)/python -m tools.ui
@@ -54,10 +57,10 @@ bench: setup ## Measure speed on this machine
 
 clean: stop ## Remove what demo and test made; never data of yours
 	@$(BIN)/python -m tools.clean 2>/dev/null || true
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv site .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -not -path './.git/*' -prune -exec rm -rf {} +
 
-lock: ## Resolve pyproject.toml into requirements.lock (needs uv)
+lock: ## Resolve pyproject.toml into requirements.lock, with the uv that setup brings
 	@# CUDA packages stay out: torch's own requirements bring the right ones where they are needed.
 	uv pip compile --quiet --universal --python-version 3.11 --all-extras --no-annotate --no-header \
 	  pyproject.toml | grep -vE '^(nvidia-|cuda-|triton|setuptools)' > requirements.lock.new

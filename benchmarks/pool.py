@@ -46,8 +46,8 @@ from forgetflow.config.project import Project
 from forgetflow.config.settings import Settings
 from forgetflow.partition.assignment import write_assignment
 from forgetflow.partition.registry import place
+from forgetflow.pools.comparison import Comparison
 from forgetflow.pools.pool import Untrained
-from forgetflow.pools.trial import Trial
 from forgetflow.pools.workers import warm_workers
 from forgetflow.records.ingest import ingest
 from forgetflow.records.record_set import read_record_set
@@ -137,7 +137,7 @@ class Task:
     def samples(self, member: int) -> Samples:
         """Return the records of a member."""
         whole, where = data_of(self.architecture)[0], self.rows(member)
-        return Samples(whole.inputs[where], whole.targets[where], whole.digests[where])
+        return Samples(whole.inputs[where], whole.labels[where], whole.digests[where])
 
     def gflop(self) -> float:
         """Return the billions of operations that training one member needs."""
@@ -154,7 +154,7 @@ class Task:
         test = data_of(self.architecture)[1]
         with torch.inference_mode():
             found = network(torch.from_numpy(test.inputs)).argmax(dim=1).numpy()
-        return float((found == test.targets).mean())
+        return float((found == test.labels).mean())
 
 
 @cache
@@ -199,7 +199,7 @@ def loop(task: Task, members: Sequence[int], batches: Batches, threads: int = 1)
     torch.set_deterministic_debug_mode("default")
     torch.set_num_threads(threads)
     whole = data_of(task.architecture)[0]
-    inputs, targets = torch.from_numpy(whole.inputs), torch.from_numpy(whole.targets)
+    inputs, targets = torch.from_numpy(whole.inputs), torch.from_numpy(whole.labels)
     where = task.device if batches is indexed else "cpu"
     inputs, targets = inputs.to(where), targets.to(where)
     for member in members:
@@ -419,7 +419,7 @@ def grow_and_judge(
     """Return the seconds of growing and judging, CPU seconds of growing, and KLoM's p95."""
     started, used = time.perf_counter(), 0.0
     trial = trial_in(root)
-    plans = {contender: trial.pool(contender, members) for contender in CONTENDERS}
+    plans = {contender: trial.procedure(contender, members) for contender in CONTENDERS}
     for depth in sorted({plan.depth for plan in plans.values()}):
         jobs = [
             workers.submit(grow, root, contender, members, group)
@@ -448,16 +448,16 @@ def grow_and_judge(
     return grown - started, time.perf_counter() - grown, used, p95
 
 
-def trial_in(root: Path) -> Trial:
+def trial_in(root: Path) -> Comparison:
     """Return the trial of forgetting 50 records in a project."""
     project = Project(root)
-    return Trial.of_sample(project, Workspace.open(project), None, 50)
+    return Comparison.of_sample(project, Workspace.open(project), None, 50)
 
 
 def grow(root: Path, contender: str, count: int, members: Sequence[int]) -> float:
     """Make members of a pool; returns CPU seconds."""
     started = time.process_time()
-    trial_in(root).pool(contender, count).grow(members)
+    trial_in(root).procedure(contender, count).grow(members)
     return time.process_time() - started
 
 

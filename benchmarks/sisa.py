@@ -145,6 +145,7 @@ def unlearn_here(batch: str, method: str) -> dict[str, Any]:
     project = start_here()
     from flows import opened
     from flows.forget import unlearn
+    from forgetflow.unlearning.protocol import jobs_of
     from forgetflow.unlearning.registry import method_named
     from forgetflow.unlearning.runner import deletion_cost
 
@@ -153,7 +154,7 @@ def unlearn_here(batch: str, method: str) -> dict[str, Any]:
     wall, cpu = time.perf_counter() - started, time.process_time() - used
     chosen = method_named(method)
     view = opened.deletion(Project(project), batch).view(chosen)
-    jobs = chosen.jobs(view)
+    jobs = jobs_of(chosen, view)
     cost = deletion_cost(view, jobs)
     for key in [key for job in jobs for key in job.fresh]:
         view.store.remove(key)

@@ -12,7 +12,7 @@ from prefect import task
 from prefect.futures import as_completed
 
 from flows.devices import device_slot, slots, uses_gpu
-from flows.growing import TrialName, grow_members, trial_named
+from flows.growing import ComparisonName, comparison_named, grow_members
 from flows.progress import progress_bars
 from flows.tasks import CACHED
 from forgetflow.audit.audit import Audit, audit_files
@@ -26,15 +26,14 @@ from forgetflow.files.atomic import write_folder
 from forgetflow.keys.code import code_digest, module_of
 from forgetflow.keys.digests import digest_of
 from forgetflow.pages.audit.page import audit_page
-from forgetflow.pools.plan import Plan
-from forgetflow.pools.pool import Untrained, member_seed
-from forgetflow.pools.trial import PARENT, Trial
+from forgetflow.pools.comparison import PARENT
+from forgetflow.pools.member import member_seed
+from forgetflow.pools.pool import Untrained
+from forgetflow.pools.presupposed import presupposed
+from forgetflow.pools.procedure import Procedure
 from forgetflow.pools.workers import warm_workers
 from forgetflow.records.record_set import read_record_set
 from forgetflow.training import environment
-from forgetflow.training.registry import learners
-from forgetflow.training.sequential import weights_of
-from forgetflow.training.work import slice_samples
 from forgetflow.unlearning.registry import method_named
 
 TEACHERS = 4
@@ -42,7 +41,7 @@ TEACHERS = 4
 
 
 def audit(
-    project: Project, name: TrialName, methods: Sequence[str], settings: AuditSettings
+    project: Project, name: ComparisonName, methods: Sequence[str], settings: AuditSettings
 ) -> Audit:
     """Judge `methods`, beside the controls, on one deletion; to be called inside a flow.
 
@@ -55,26 +54,26 @@ def audit(
     Raises:
         InputError: there is no such batch or method.
     """
-    trial = trial_named(project, name)
+    comparison = comparison_named(project, name)
     controls, left_out = fitting_controls(project)
     contenders = list(dict.fromkeys((ORACLE, FLOOR, *methods, *controls)))
-    plans = {c: trial.pool(c, settings.members) for c in contenders}
-    absent = _grow(name, plans)
-    plans = {c: plan for c, plan in plans.items() if c not in absent}
+    procedures = {c: comparison.procedure(c, settings.members) for c in contenders}
+    absent = _grow(name, procedures)
+    procedures = {c: procedure for c, procedure in procedures.items() if c not in absent}
     test = read_record_set(project.test)
     key = digest_of(
         {
-            "trial": trial.batch,
-            "plans": {c: plan.digest for c, plan in plans.items()},
+            "deletion": comparison.batch,
+            "procedures": {c: procedure.digest for c, procedure in procedures.items()},
             "absent": absent,
             "notes": left_out,
-            "retain": trial.space.records.take(trial.retain).digest,
-            "forget": trial.space.records.take(trial.forget).digest,
+            "retain": comparison.space.records.take(comparison.retain).digest,
+            "forget": comparison.space.records.take(comparison.forget).digest,
             "test": test.digest,
             "settings": settings.model_dump(mode="json"),
-            "aggregation": trial.space.settings.aggregation,
+            "aggregation": comparison.space.settings.aggregation,
             "teachers": TEACHERS,
-            "seed": trial.space.settings.run.seed,
+            "seed": comparison.space.settings.run.seed,
             "code": code_digest(
                 module_of(judge), module_of(Untrained), *map(module_of, AUDITS.values())
             ),
@@ -83,7 +82,7 @@ def audit(
     found = judge_task(
         key=key,
         name=dict(name),
-        contenders=list(plans),
+        contenders=list(procedures),
         absent=absent,
         notes=left_out,
         settings=settings.model_dump(mode="json"),
@@ -123,20 +122,20 @@ def judge_task(
 ) -> dict[str, Any]:
     """Compute all audit measures; the result holds aggregates only."""
     project = Project.find()
-    trial = trial_named(project, name)
+    comparison = comparison_named(project, name)
     chosen = AuditSettings.model_validate(settings)
-    space = trial.space
+    space = comparison.space
     seeds = [member_seed(space.settings.run.seed, "untrained", n) for n in range(TEACHERS)]
-    plans = {c: trial.pool(c, chosen.members) for c in contenders}
+    procedures = {c: comparison.procedure(c, chosen.members) for c in contenders}
     # One object for equal pools (the original and the parent of a first batch): one prediction.
-    shared = {tuple(plan.keys): plan.pool() for plan in plans.values()}
-    pools = {c: shared[tuple(plan.keys)] for c, plan in plans.items()}
+    shared = {tuple(procedure.keys): procedure.pool() for procedure in procedures.values()}
+    pools = {c: shared[tuple(procedure.keys)] for c, procedure in procedures.items()}
     with device_slot(project):
         context = AuditContext(
             pools,
             {
-                "retain": space.records.take(trial.retain),
-                "forget": space.records.take(trial.forget),
+                "retain": space.records.take(comparison.retain),
+                "forget": space.records.take(comparison.forget),
                 "test": read_record_set(project.test),
             },
             Untrained(space.recipe, seeds),
@@ -144,7 +143,9 @@ def judge_task(
             space.settings.run.seed,
         )
         costs = {c: _mean_cost(pool.facts) for c, pool in pools.items()}
-        costs = {c: cost | _prepared(trial, c, cost["bytes"]) for c, cost in costs.items()}
+        costs = {
+            c: _sum(cost, presupposed(comparison, c, cost["bytes"])) for c, cost in costs.items()
+        }
         # Its members are those of the generation before, and so is what they cost.
         costs[PARENT] = {**costs[PARENT], "seconds": 0.0, "samples": 0.0, "steps": 0.0}
         facts = {
@@ -155,7 +156,7 @@ def judge_task(
             "audit": settings,
             "environment": environment.fingerprint(space.recipe.device),
         }
-        return judge(context, trial.batch, costs, facts, absent, notes).to_json()
+        return judge(context, comparison.batch, costs, facts, absent, notes).to_json()
 
 
 def fitting_controls(project: Project) -> tuple[list[str], list[str]]:
@@ -181,22 +182,22 @@ def compute(project: Project, call: Callable[..., int], *arguments: Any) -> int:
     return call(*arguments)
 
 
-def _grow(name: TrialName, plans: Mapping[str, Plan]) -> dict[str, str]:
+def _grow(name: ComparisonName, procedures: Mapping[str, Procedure]) -> dict[str, str]:
     """Make every missing member; returns why a contender's pool cannot be had."""
     absent: dict[str, str] = {}
     with progress_bars() as progress:
         # Pools that others start from come first, so that no two tasks build the same member.
-        for contender in sorted(plans, key=lambda c: plans[c].depth):
-            plan = plans[contender]
-            groups = plan.groups()
+        for contender in sorted(procedures, key=lambda c: procedures[c].depth):
+            procedure = procedures[contender]
+            groups = procedure.groups()
             bar = progress.add_task(f"pool: {contender}", total=sum(map(len, groups)))
             futures = {
                 grow_task.with_options(refresh_cache=True).submit(
-                    key=digest_of([plan.keys[m] for m in group]),
+                    key=digest_of([procedure.keys[m] for m in group]),
                     name=dict(name),
                     contender=contender,
                     first=group[0],
-                    count=len(plan.keys),
+                    count=len(procedure.keys),
                     members=group,
                 ): group
                 for group in groups
@@ -212,32 +213,11 @@ def _grow(name: TrialName, plans: Mapping[str, Plan]) -> dict[str, str]:
     return absent
 
 
-def _prepared(trial: Trial, contender: str, member_bytes: float) -> dict[str, float]:
-    """Return what a contender presupposes: an original's training, and what is kept of it.
-
-    Args:
-        trial: the deletion.
-        contender: whose.
-        member_bytes: size of a model.
-    """
-    space = trial.space
-    prepared = {"prepared_samples": 0.0, "prepared_bytes": 0.0, "tuning_seconds": 0.0}
-    if contender in (ORIGINAL, ORACLE, FLOOR) or method_named(contender).rebuilds == "all":
-        return prepared
-    closed_form = space.recipe.engine == "closed form"  # a state is the model, nothing else
-    state = {} if closed_form else learners(space.recipe, [(0, 0)]).state(0)
-    if closed_form:
-        kept = space.assignment.slices if method_named(contender).rebuilds == "affected" else 1
-        prepared["prepared_bytes"] = member_bytes * kept
-    for shard in space.occupied(trial.base):
-        sizes = [len(part) for part in space.slices(shard, trial.base)]
-        prepared["prepared_samples"] += sum(slice_samples(space.recipe, sizes))
-        saved = state if method_named(contender).rebuilds == "affected" else weights_of(state)
-        copies = len(sizes) if method_named(contender).rebuilds == "affected" else 1
-        prepared["prepared_bytes"] += copies * sum(t.nbytes for t in saved.values())
-    return prepared
-
-
 def _mean_cost(facts: Sequence[Mapping[str, Any]]) -> dict[str, float]:
-    names = ("seconds", "samples", "steps", "bytes")
-    return {name: sum(float(one[name]) for one in facts) / len(facts) for name in names}
+    names = ("seconds", "samples", "steps", "bytes", "prepared_samples", "prepared_bytes")
+    return {name: sum(float(one.get(name, 0.0)) for one in facts) / len(facts) for name in names}
+
+
+def _sum(one: Mapping[str, float], other: Mapping[str, float]) -> dict[str, float]:
+    """Return both costs together."""
+    return {name: one.get(name, 0.0) + other.get(name, 0.0) for name in {**one, **other}}

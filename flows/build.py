@@ -24,7 +24,8 @@ from forgetflow.partition.registry import PLACEMENTS, place
 from forgetflow.records.ingest import ingest as ingest_records
 from forgetflow.records.record_set import read_record_set
 from forgetflow.requests.batches import ORIGINAL
-from forgetflow.training.ensemble import Ensemble, read_card, write_model
+from forgetflow.training.card import read_card, write_model
+from forgetflow.training.ensemble import Ensemble
 
 
 @flow(name="ingest")

@@ -25,9 +25,11 @@ from forgetflow.keys.code import code_digest, module_of
 from forgetflow.keys.digests import digest_of
 from forgetflow.records.record_set import read_record_set
 from forgetflow.requests.batches import ORIGINAL
-from forgetflow.training.ensemble import Ensemble, ModelCard, read_card
+from forgetflow.training.card import ModelCard, read_card
+from forgetflow.training.ensemble import Ensemble
 from forgetflow.training.work import closed_form_samples
 from forgetflow.unlearning.cost import Cost, cost_of
+from forgetflow.unlearning.protocol import jobs_of
 from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import check_integrity, deletion_cost, restarts
 
@@ -95,7 +97,7 @@ def _measure(project: Project, card: ModelCard) -> Evaluation:
     method = method_named(card.method)
     view = deletion.view(method)
     check_integrity(view, method, card)
-    cost = deletion_cost(view, method.jobs(view))
+    cost = deletion_cost(view, jobs_of(method, view))
     space = deletion.workspace
     figures = {
         "points": points(
@@ -122,7 +124,7 @@ def _oracle(project: Project, batch: str) -> Oracle:
     """Describe the oracle of a batch, whose constituents are in the store."""
     deletion = opened.deletion(project, batch, project.settings.evaluate.oracle_seed_offset)
     method = method_named(REFERENCE)
-    jobs = method.jobs(deletion.view(method))
+    jobs = jobs_of(method, deletion.view(method))
     store = deletion.workspace.store
     receipts = {job.shard: receipt for job in jobs if (receipt := store.receipt(job.key))}
     keys = [key for job in jobs for key in job.fresh]

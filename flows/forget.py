@@ -28,7 +28,7 @@ from forgetflow.files.atomic import write_atomically
 from forgetflow.requests.batches import read_batches, set_method
 from forgetflow.requests.ledger import Ledger
 from forgetflow.requests.states import State, batch_state
-from forgetflow.training.ensemble import write_model
+from forgetflow.training.card import write_model
 from forgetflow.unlearning.registry import method_named
 from forgetflow.versioning.dvc import commit_stages, has_dvc, seal_and_track
 

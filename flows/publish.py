@@ -16,7 +16,7 @@ from forgetflow.requests.batches import ORIGINAL, read_batches
 from forgetflow.requests.ledger import Ledger
 from forgetflow.requests.states import batch_state
 from forgetflow.requests.times import to_text
-from forgetflow.training.ensemble import ModelCard, read_card
+from forgetflow.training.card import ModelCard, read_card
 
 
 def publish(project: Project, card: ModelCard, verdict: GateVerdict) -> int:

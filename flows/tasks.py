@@ -17,7 +17,7 @@ from flows.progress import progress_bars
 from forgetflow.config.project import Project
 from forgetflow.store.receipt import Receipt
 from forgetflow.training.trainer import train_chain
-from forgetflow.unlearning.protocol import Job
+from forgetflow.unlearning.protocol import Job, jobs_of
 from forgetflow.unlearning.registry import method_named
 
 CachedByKey = CacheKeyFnPolicy(cache_key_fn=lambda _, arguments: str(arguments["key"]))
@@ -50,7 +50,7 @@ def unlearn_shard(
     project = Project.find()
     chosen = method_named(method)
     view = opened.deletion(project, batch, seed_offset).view(chosen)
-    job = next((job for job in chosen.jobs(view) if job.shard == shard), None)
+    job = next((job for job in jobs_of(chosen, view) if job.shard == shard), None)
     _expect(job.key if job else "nothing", key)
     if job is None:
         raise RuntimeError(f"{method} has no job for shard {shard}")
@@ -78,7 +78,7 @@ def unlearn_all(
     """Run every job of a deletion as a task; returns receipts by shard."""
     chosen = method_named(method)
     view = opened.deletion(project, batch, seed_offset).view(chosen)
-    jobs = chosen.jobs(view)
+    jobs = jobs_of(chosen, view)
     futures = [
         unlearn_shard.with_options(refresh_cache=not _is_stored(view.store.verify, job)).submit(
             batch=batch, method=method, shard=job.shard, key=job.key, seed_offset=seed_offset

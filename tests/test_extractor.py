@@ -29,7 +29,8 @@ from forgetflow.records.record_set import read_record_set
 from forgetflow.requests.intake import add_request
 from forgetflow.requests.seal import seal
 from forgetflow.serving.prediction import predict_file
-from forgetflow.training.ensemble import Ensemble, read_card
+from forgetflow.training.card import read_card
+from forgetflow.training.ensemble import Ensemble
 from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import Deletion, build_original, unlearn
 

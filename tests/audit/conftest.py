@@ -33,7 +33,7 @@ class TablePool:
     """Member m returns row i of tables[m] for a record whose feature is i; tables (M, N, C)."""
 
     tables: NDArray[np.float64]
-    voices: int | None = None
+    votes: int | None = None
     lacks: Mapping[Ability, str] = field(default_factory=dict)
 
     @property
@@ -70,7 +70,7 @@ def make_context() -> Callable[..., AuditContext]:
 
     Rows of a table are the retain records, then the forget records, then the test records; the
     labels of the three sets are given in that order. `oracle` and `second_oracle` are needed.
-    `voices` and `lacks` are those of every pool.
+    `votes` and `lacks` are those of every pool.
     """
 
     def make(
@@ -80,7 +80,7 @@ def make_context() -> Callable[..., AuditContext]:
         *,
         settings: dict[str, Any] | None = None,
         untrained: NDArray[np.float64] | None = None,
-        voices: int | None = None,
+        votes: int | None = None,
         lacks: Mapping[Ability, str] | None = None,
         **tables: NDArray[np.float64],
     ) -> AuditContext:
@@ -91,7 +91,7 @@ def make_context() -> Callable[..., AuditContext]:
             sets[name] = records(labels, start, classes)
             start += len(np.asarray(labels))
         pools = {
-            name.replace("second_oracle", FLOOR): TablePool(table, voices, lacks or {})
+            name.replace("second_oracle", FLOOR): TablePool(table, votes, lacks or {})
             for name, table in tables.items()
         }
         ordered = {ORACLE: pools.pop(ORACLE), FLOOR: pools.pop(FLOOR), **pools}

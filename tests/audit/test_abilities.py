@@ -20,7 +20,7 @@ SMALL = {
 
 
 def shares(members, seed, sure=0.7):
-    """Members whose 180 records get shares of ten voices, many of them 0 or 1."""
+    """Members whose 180 records get shares of ten votes, many of them 0 or 1."""
     rng = np.random.default_rng(seed)
     chances = np.full((180, 3), (1 - sure) / 2)
     chances[np.arange(180), np.tile(LABELS, 3)] = sure
@@ -37,7 +37,7 @@ def forests(make_context):
         pools |= {"original": shares(4, 2, 0.97), "none": shares(4, 2, 0.97), "dare": shares(4, 3)}
         lacks = LACKS["forest"]
         labels = (LABELS, LABELS, LABELS)
-        return make_context(*labels, settings=SMALL, voices=VOICES, lacks=lacks, **pools | more)
+        return make_context(*labels, settings=SMALL, votes=VOICES, lacks=lacks, **pools | more)
 
     return make
 
@@ -83,7 +83,7 @@ def test_every_figure_is_finite_or_has_its_reason(forests):
     assert measured == set(AUDITS) - {"weights", "zrf", "relearn", "inversion"}
     assert Audit.from_json(json.loads(json.dumps(found.to_json()))) == found
     assert "Something was left out" in found.notes
-    assert any("shares of 10 voices" in note for note in found.notes)
+    assert any("shares of 10 votes" in note for note in found.notes)
 
 
 def test_doing_nothing_is_found_out_on_shares(forests):
@@ -97,7 +97,7 @@ def test_doing_nothing_is_found_out_on_shares(forests):
 
 
 def test_one_voice_more_is_as_much_near_certainty_as_elsewhere(make_context):
-    """Unsmoothed, the last voice would be worth 95 nats and all others together 5."""
+    """Unsmoothed, the last vote would be worth 95 nats and all others together 5."""
     steps = np.array([[k / VOICES, 1 - k / VOICES] for k in range(VOICES + 1)])
     labels = np.zeros(VOICES + 1, int)
     jumps = np.diff(margins(smooth(steps[None], VOICES), labels))[0]
@@ -105,19 +105,19 @@ def test_one_voice_more_is_as_much_near_certainty_as_elsewhere(make_context):
     assert jumps.max() < 2
     assert np.diff(margins(steps[None], labels)).max() > MAX_MARGIN - 3
     table = np.tile(steps, (2, 3, 1))
-    context = make_context(labels, labels, labels, voices=VOICES, oracle=table, second_oracle=table)
+    context = make_context(labels, labels, labels, votes=VOICES, oracle=table, second_oracle=table)
     np.testing.assert_allclose(np.diff(context.margins("oracle", "forget")[0]), jumps)
     assert context.losses("oracle", "forget").max() < 4
     np.testing.assert_array_equal(context.probabilities("oracle", "forget")[0], steps)
 
 
-@pytest.mark.parametrize("voices", [1, 10, 1000])
-def test_smoothed_shares_are_probabilities(voices):
+@pytest.mark.parametrize("votes", [1, 10, 1000])
+def test_smoothed_shares_are_probabilities(votes):
     rows = np.random.default_rng(0).dirichlet(np.ones(4), size=(3, 5))
     rows[0, 0] = [1, 0, 0, 0]
-    found = smooth(rows, voices)
+    found = smooth(rows, votes)
     np.testing.assert_allclose(found.sum(axis=-1), 1)
-    assert found.min() >= 1 / (4 * (voices + 1)) - 1e-12
+    assert found.min() >= 1 / (4 * (votes + 1)) - 1e-12
     np.testing.assert_array_equal(found.argmax(axis=-1), rows.argmax(axis=-1))
     np.testing.assert_array_equal(smooth(rows, None), rows)
 

@@ -26,7 +26,7 @@ class LinearPool:
     """Two classes; logits of member m are 0 and weights[m] @ input."""
 
     weights: list[tuple[float, float, float]]
-    voices: int | None = None
+    votes: int | None = None
     lacks: Mapping[Ability, str] = field(default_factory=dict)
 
     @property

@@ -119,7 +119,7 @@ class Noted(nn.Module):
 class NotedPool:
     """One network, always wrong at first; copies share their notes."""
 
-    voices: int | None = None
+    votes: int | None = None
     lacks: ClassVar[Mapping[Ability, str]] = {}
 
     def __init__(self) -> None:

@@ -12,7 +12,8 @@ from forgetflow.config.settings import Settings
 from forgetflow.evaluation.context import EvaluationContext
 from forgetflow.records.record_set import RecordSet, build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
-from forgetflow.training.ensemble import ModelCard
+from forgetflow.training.card import ModelCard
+from forgetflow.training.promise import Exact
 
 MakeRecords = Callable[..., RecordSet]
 
@@ -92,7 +93,7 @@ def make_card() -> Callable[..., ModelCard]:
             "generation": generation,
             "parent": None,
             "method": "build",
-            "guarantee": "exact",
+            "promise": Exact(),
             "aggregation": "mean",
             "class_names": ("a", "b"),
             "input_shape": (1,),

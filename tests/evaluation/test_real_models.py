@@ -19,8 +19,9 @@ from forgetflow.training.recipe import Recipe
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Workspace
 from forgetflow.unlearning.cost import cost_of
-from forgetflow.unlearning.protocol import View
+from forgetflow.unlearning.protocol import jobs_of
 from forgetflow.unlearning.registry import METHODS
+from forgetflow.unlearning.view import View
 
 SETTINGS = Settings.model_validate(
     {
@@ -85,7 +86,7 @@ def build(space, keep, name):
 
 def evaluated(space, parent, forget, oracle, method):
     view = View("b1", parent, method.needs, space, ~forget, forget)
-    jobs = method.jobs(view)
+    jobs = jobs_of(method, view)
     members = [space.constituent(job.shard, method.run(view, job), ~forget) for job in jobs]
     child = Ensemble.from_store(space.card("b1", members, ~forget, parent=parent), space.store)
     sets = {
@@ -148,7 +149,7 @@ def test_the_counter_follows_the_formula(space, parent, chosen) -> None:
     forget = space.records.mask([f"train-{i:04d}" for i in chosen])
     method = METHODS["sisa"]
     view = View("b1", parent, method.needs, space, ~forget, forget)
-    jobs = method.jobs(view)
+    jobs = jobs_of(method, view)
     for job in jobs:
         method.run(view, job)
     cost = cost_of(space.store, [key for job in jobs for key in job.fresh])
@@ -164,7 +165,7 @@ def test_the_counter_follows_the_formula(space, parent, chosen) -> None:
 def test_shared_constituents_compute_once_and_change_nothing(space, parent) -> None:
     one = space.records.mask([space.records.record_ids[0]])
     view = View("b1", parent, METHODS["sisa"].needs, space, ~one, one)
-    jobs = METHODS["sisa"].jobs(view)
+    jobs = jobs_of(METHODS["sisa"], view)
     made = [space.constituent(j.shard, METHODS["sisa"].run(view, j), ~one) for j in jobs]
     child = Ensemble.from_store(space.card("b1", made, ~one, parent=parent), space.store)
     models = {"unlearned": child, "parent": Ensemble.from_store(parent, space.store)}

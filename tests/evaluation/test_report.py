@@ -9,6 +9,7 @@ from forgetflow.config.project import Project
 from forgetflow.evaluation.evaluate import Evaluation, evaluate, with_extra, write_evaluation
 from forgetflow.evaluation.gate import check_gate
 from forgetflow.evaluation.report import Entry, read_entries, report_files, summarise
+from forgetflow.files.jsonable import to_json
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def test_a_project_is_read_parents_first_and_written_the_same_twice(
     for entry in (second, original, first):
         folder = project.model(entry.card.generation)
         folder.mkdir(parents=True)
-        (folder / "model.json").write_text(json.dumps(entry.card.to_json()))
+        (folder / "model.json").write_text(json.dumps(to_json(entry.card)))
         if entry is not second:
             write_evaluation(
                 entry.evaluation, project.evaluation(entry.card.generation), gate=entry.gate

@@ -1,5 +1,8 @@
 """The digest of code: what it sees, where it stops, and that it sees nothing else."""
 
+import sys
+from types import SimpleNamespace
+
 import pytest
 
 from forgetflow.keys import code
@@ -93,6 +96,23 @@ def test_circles_end_and_unknown_modules_are_refused(project):
     assert reached(["forgetflow.a.one"]) == {"forgetflow.a.one", "forgetflow.a.two"}
     with pytest.raises(ValueError, match=r"no module forgetflow\.a\.three"):
         code_digest("forgetflow.a.three")
+
+
+def test_a_file_of_ones_own_counts_with_what_it_imports(project, tmp_path, monkeypatch):
+    project("a.used", "x = 1\n")
+    path = tmp_path / "mine.py"
+    path.write_text("from forgetflow.a.used import x\n")
+    monkeypatch.setitem(sys.modules, "mine", SimpleNamespace(__file__=str(path)))
+    assert reached(["mine"]) == {"mine", "forgetflow.a.used"}
+    first = code_digest("mine")
+    project("a.used", "x = 2\n")
+    second = code_digest("mine")
+    path.write_text("from forgetflow.a.used import x\ny = x\n")
+    code._read.cache_clear()
+    assert len({first, second, code_digest("mine")}) == 3
+    monkeypatch.setitem(sys.modules, "typed_in", SimpleNamespace())
+    with pytest.raises(ValueError, match="no module typed_in with a source file"):
+        code_digest("typed_in")
 
 
 def test_roots_count_in_any_order_and_once():

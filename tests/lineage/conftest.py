@@ -15,6 +15,7 @@ import yaml
 from forgetflow.config.data import DataSettings
 from forgetflow.config.project import Project
 from forgetflow.config.settings import Settings
+from forgetflow.files.jsonable import to_json
 from forgetflow.keys.digests import bytes_digest
 from forgetflow.lineage.facts import DeletionFacts, GenerationFacts
 from forgetflow.lineage.tracking import connect, tracking_uri
@@ -23,7 +24,8 @@ from forgetflow.partition.registry import place
 from forgetflow.records.record_set import RecordSet
 from forgetflow.records.sources.registry import import_records
 from forgetflow.store.store import Store
-from forgetflow.training.ensemble import ModelCard, write_model
+from forgetflow.training.card import ModelCard, write_model
+from forgetflow.training.promise import Approximate, Exact
 from forgetflow.training.recipe import Recipe
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Workspace
@@ -127,7 +129,7 @@ class Models:
         folder = project.model(card.generation)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(self.folder / source, folder)
-        (folder / "model.json").write_text(json.dumps(card.to_json()))
+        (folder / "model.json").write_text(json.dumps(to_json(card)))
         return card
 
 
@@ -178,7 +180,7 @@ def models(tmp_path_factory) -> Models:
             keep,
             parent=parent,
             method="sisa" if exact else "finetune",
-            guarantee="exact" if exact else "approximate",
+            promise=Exact() if exact else Approximate(),
             manifest=bytes_digest(batch.encode()),
         )
     return Models(root, cards, data.train, data.test)

@@ -15,7 +15,7 @@ from forgetflow.lineage.facts import GenerationFacts
 from forgetflow.lineage.registry import set_state
 from forgetflow.lineage.tracking import connect, experiment_of, tracking_uri
 from forgetflow.lineage.tree import as_json, read_tree
-from forgetflow.training.ensemble import weights_file
+from forgetflow.training.card import weights_file
 
 pytestmark = pytest.mark.slow
 

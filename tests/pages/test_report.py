@@ -9,12 +9,13 @@ from forgetflow.evaluation.gate import Check, GateVerdict, check_gate
 from forgetflow.evaluation.loss import BIN_EDGES
 from forgetflow.evaluation.report import Entry
 from forgetflow.pages.report import report_page, verdict
-from forgetflow.training.ensemble import ModelCard
+from forgetflow.training.card import ModelCard
+from forgetflow.training.promise import Approximate, Certified, Exact
 
 CARD = {
     "parent": None,
     "method": "build",
-    "guarantee": "exact",
+    "promise": Exact(),
     "aggregation": "mean",
     "class_names": ("a", "b"),
     "input_shape": (1,),
@@ -103,11 +104,13 @@ def test_what_each_guarantee_means_is_said(read) -> None:
     assert "one numeric environment" in exact
     assert "non-adaptive" in exact
     assert "no promise" not in exact
-    approximate = read(report_page([deletion(method="ft", guarantee="approximate")])).text
+    approximate = read(report_page([deletion(method="ft", promise=Approximate())])).text
     assert "Approximate: no promise." in approximate
     assert "byte for byte" not in approximate
-    certified = read(report_page([deletion(guarantee="certified")])).text
+    budget = Certified(epsilon=1.5, delta=1e-5, spent_epsilon=0.25, spent_delta=2e-6)
+    certified = read(report_page([deletion(promise=budget)])).text
     assert "up to its epsilon and delta, while the budget lasts" in certified
+    assert "Spent so far: epsilon 0.25 of 1.5, delta 2e-06 of 1e-05." in certified
 
 
 def test_missing_values_are_dashes_with_a_reason(read) -> None:
@@ -119,9 +122,9 @@ def test_missing_values_are_dashes_with_a_reason(read) -> None:
 
 def test_an_approximate_model_is_not_green_when_its_parent_would_pass() -> None:
     noted = [check("max_membership_gap", note="the parent passes too")]
-    assert verdict(deletion(guarantee="approximate", checks=noted)).badge == "skipped"
-    assert verdict(deletion(guarantee="approximate")).badge == "passed"
-    assert verdict(deletion(guarantee="exact", checks=noted)).badge == "passed"
+    assert verdict(deletion(promise=Approximate(), checks=noted)).badge == "skipped"
+    assert verdict(deletion(promise=Approximate())).badge == "passed"
+    assert verdict(deletion(promise=Exact(), checks=noted)).badge == "passed"
 
 
 def test_a_stopped_model_is_named_at_the_top(read) -> None:

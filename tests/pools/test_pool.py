@@ -7,12 +7,15 @@ import pytest
 import torch
 
 from forgetflow.errors import InputError, VerdictError
-from forgetflow.pools import plan as pool_module
-from forgetflow.pools import trial as trial_module
-from forgetflow.pools.pool import Untrained, member_seed, read_member
-from forgetflow.pools.trial import ORACLES, Trial
+from forgetflow.pools import comparison as comparison_module
+from forgetflow.pools import procedure as procedure_module
+from forgetflow.pools.comparison import ORACLES, Comparison
+from forgetflow.pools.member import member_seed, read_member
+from forgetflow.pools.pool import Untrained
+from forgetflow.pools.procedure import Procedure, Step
 from forgetflow.training.sequential import weights_of
-from forgetflow.unlearning.registry import method_named
+from forgetflow.unlearning.protocol import jobs_of
+from forgetflow.unlearning.registry import METHODS, method_named
 
 
 @pytest.fixture
@@ -20,7 +23,7 @@ def trial(lab, records, mask_of):
     """A deletion of four records, straight from the original."""
     space = lab.space(records)
     forget = mask_of(records, 0, 1, 17, 40)
-    return Trial(space, space.everything, (), "t", ~forget, forget)
+    return Comparison(space, space.everything, (), "t", ~forget, forget)
 
 
 def member(plan, number):
@@ -46,7 +49,7 @@ def built(lab, trial, seed, keep):
     ("contender", "kept"), [("original", "base"), ("oracle", "retain"), ("second oracle", "retain")]
 )
 def test_built_members_are_what_the_pipeline_builds(lab, trial, contender, kept):
-    plan = trial.pool(contender, 3)
+    plan = trial.procedure(contender, 3)
     plan.grow()
     for number, seed in enumerate(plan.seeds):
         assert member(plan, number) == built(lab, trial, seed, getattr(trial, kept))
@@ -54,7 +57,7 @@ def test_built_members_are_what_the_pipeline_builds(lab, trial, contender, kept)
 
 @pytest.mark.parametrize("method", ["sisa", "retrain"])
 def test_exact_members_are_builds_without_the_forgotten(lab, trial, method):
-    plan = trial.pool(method, 3)
+    plan = trial.procedure(method, 3)
     plan.grow()
     for number, seed in enumerate(plan.seeds):
         assert member(plan, number) == built(lab, trial, seed, trial.retain)
@@ -62,7 +65,7 @@ def test_exact_members_are_builds_without_the_forgotten(lab, trial, method):
 
 @pytest.mark.parametrize("method", ["finetune", "ascent"])
 def test_approximate_members_are_what_the_method_makes_of_their_own_original(lab, trial, method):
-    plan = trial.pool(method, 3)
+    plan = trial.procedure(method, 3)
     plan.grow()
     for number, seed in enumerate(plan.seeds):
         space = lab.space(trial.space.records).with_seed(seed)
@@ -76,30 +79,30 @@ def test_approximate_members_are_what_the_method_makes_of_their_own_original(lab
             for one in card.constituents
         }
         assert member(plan, number) == made
-    assert member(plan, 0) != member(trial.pool("original", 3), 0)
+    assert member(plan, 0) != member(trial.procedure("original", 3), 0)
 
 
 def test_doing_nothing_is_the_original_of_a_first_batch(trial):
-    assert trial.pool("none", 4).keys == trial.pool("original", 4).keys
+    assert trial.procedure("none", 4).keys == trial.procedure("original", 4).keys
 
 
 def test_seeds_of_oracles_are_nobody_elses(trial):
-    seeds = [set(trial.pool(name, 50).seeds) for name in ("sisa", *ORACLES)]
+    seeds = [set(trial.procedure(name, 50).seeds) for name in ("sisa", *ORACLES)]
     assert all(len(one) == 50 for one in seeds)
     assert len(set.union(*seeds)) == 150
-    assert trial.pool("original", 5).seeds == trial.pool("finetune", 5).seeds
+    assert trial.procedure("original", 5).seeds == trial.procedure("finetune", 5).seeds
 
 
 def test_a_pool_grows_and_is_shared(trial, monkeypatch):
     made = []
-    put = pool_module.put_member
+    put = procedure_module.put_member
     monkeypatch.setattr(
-        pool_module, "put_member", lambda *given: made.append(given[3]) or put(*given)
+        procedure_module, "put_member", lambda *given: made.append(given[3]) or put(*given)
     )
-    trial.pool("oracle", 3).grow()
+    trial.procedure("oracle", 3).grow()
     assert len(made) == 3
-    bigger = trial.pool("oracle", 5)
-    assert bigger.keys[:3] == trial.pool("oracle", 3).keys
+    bigger = trial.procedure("oracle", 5)
+    assert bigger.keys[:3] == trial.procedure("oracle", 3).keys
     assert bigger.missing() == [3, 4]
     bigger.grow()
     assert len(made) == 5
@@ -109,10 +112,10 @@ def test_a_pool_grows_and_is_shared(trial, monkeypatch):
 
 @pytest.mark.parametrize("contender", ["oracle", "finetune", "sisa"])
 def test_killed_while_growing_it_goes_on_with_the_same_bytes(lab, trial, contender, monkeypatch):
-    monkeypatch.setattr(pool_module, "GROUP", 2)
-    whole = replace(trial, space=lab.space(trial.space.records)).pool(contender, 5)
+    monkeypatch.setattr(procedure_module, "GROUP", 2)
+    whole = replace(trial, space=lab.space(trial.space.records)).procedure(contender, 5)
     whole.grow()
-    put, left = pool_module.put_member, 3
+    put, left = procedure_module.put_member, 3
 
     def dying(*given):
         nonlocal left
@@ -121,9 +124,9 @@ def test_killed_while_growing_it_goes_on_with_the_same_bytes(lab, trial, contend
             raise KeyboardInterrupt
         return put(*given)
 
-    plan = trial.pool(contender, 5)
+    plan = trial.procedure(contender, 5)
     with monkeypatch.context() as patch:
-        patch.setattr(pool_module, "put_member", dying)
+        patch.setattr(procedure_module, "put_member", dying)
         with pytest.raises(KeyboardInterrupt):
             plan.grow()
     assert plan.missing()
@@ -132,7 +135,7 @@ def test_killed_while_growing_it_goes_on_with_the_same_bytes(lab, trial, contend
 
 
 def test_a_damaged_member_is_made_again(trial, lab):
-    plan = trial.pool("oracle", 2)
+    plan = trial.procedure("oracle", 2)
     plan.grow()
     before = member(plan, 1)
     path = lab.path(plan.store, plan.keys[1])
@@ -144,13 +147,13 @@ def test_a_damaged_member_is_made_again(trial, lab):
 
 def test_who_learned_from_a_record_is_known_of_members_too(trial):
     for name in ("original", "oracle", "finetune", "sisa"):
-        trial.pool(name, 2).grow()
+        trial.procedure(name, 2).grow()
     digests = trial.space.records.digests[np.flatnonzero(trial.forget)[:1]]
     found = {receipt.key for receipt in trial.space.store.learned_from(digests)}
-    assert set(trial.pool("original", 2).keys) <= found
-    assert set(trial.pool("finetune", 2).keys) <= found, "it started from the original"
-    assert not found & set(trial.pool("oracle", 2).keys)
-    assert not found & set(trial.pool("sisa", 2).keys)
+    assert set(trial.procedure("original", 2).keys) <= found
+    assert set(trial.procedure("finetune", 2).keys) <= found, "it started from the original"
+    assert not found & set(trial.procedure("oracle", 2).keys)
+    assert not found & set(trial.procedure("sisa", 2).keys)
 
 
 def test_a_second_batch_starts_from_the_first_ones_procedure(folder):
@@ -158,15 +161,15 @@ def test_a_second_batch_starts_from_the_first_ones_procedure(folder):
     folder.unlearn(first, "finetune")
     second = folder.seal({"record": "r0017"})
     space = pool_space(folder)
-    trial = Trial.of_batch(folder.project, space, second)
-    alone = Trial.of_batch(folder.project, space, first)
+    trial = Comparison.of_batch(folder.project, space, second)
+    alone = Comparison.of_batch(folder.project, space, first)
     assert [step.method.name for step in trial.before] == ["finetune"]
-    plan = trial.pool("none", 2)
-    assert plan.keys == alone.pool("finetune", 2).keys
-    after = trial.pool("sisa", 2)
+    plan = trial.procedure("none", 2)
+    assert plan.keys == alone.procedure("finetune", 2).keys
+    after = trial.procedure("sisa", 2)
     after.grow()
     assert not after.missing()
-    assert not alone.pool("finetune", 2).missing(), "parents are kept, too"
+    assert not alone.procedure("finetune", 2).missing(), "parents are kept, too"
 
 
 def pool_space(folder):
@@ -177,21 +180,21 @@ def pool_space(folder):
 
 def test_forget_sets_can_be_drawn(folder):
     space = pool_space(folder)
-    trial = Trial.of_sample(folder.project, space, label=1, records=5)
+    trial = Comparison.of_sample(folder.project, space, label=1, records=5)
     assert trial.forget.sum() == 5
     assert set(space.records.labels[trial.forget]) == {1}
     assert not (trial.forget & trial.retain).any()
     assert (trial.forget | trial.retain).all()
-    again = Trial.of_sample(folder.project, space, label=1, records=5)
+    again = Comparison.of_sample(folder.project, space, label=1, records=5)
     assert (again.forget == trial.forget).all()
-    assert Trial.of_sample(folder.project, space, label=1, records=None).forget.sum() == 20
+    assert Comparison.of_sample(folder.project, space, label=1, records=None).forget.sum() == 20
 
 
 def test_sealed_records_take_no_part_in_a_drawn_trial(folder):
     batch = folder.seal({"record": "r0000"})
     folder.unlearn(batch)
     space = pool_space(folder)
-    trial = Trial.of_sample(folder.project, space, label=None, records=5)
+    trial = Comparison.of_sample(folder.project, space, label=None, records=5)
     gone = space.records.mask(["r0000"])
     assert gone.any()
     assert not (gone & (trial.base | trial.forget | trial.retain)).any()
@@ -200,7 +203,7 @@ def test_sealed_records_take_no_part_in_a_drawn_trial(folder):
 @pytest.mark.parametrize(("label", "count"), [(1, 21), (None, 60), (None, 0)])
 def test_a_forget_set_that_cannot_be_drawn_is_refused(folder, label, count):
     with pytest.raises(InputError, match="ask for fewer"):
-        Trial.of_sample(folder.project, pool_space(folder), label, count)
+        Comparison.of_sample(folder.project, pool_space(folder), label, count)
 
 
 @pytest.mark.parametrize("aggregation", ["mean", "vote"])
@@ -217,7 +220,7 @@ def test_predictions_are_those_of_the_pipelines_ensemble(
         model={"normalize": normalize, "architecture": architecture},
     )
     forget = mask_of(records, 3)
-    plan = Trial(space, space.everything, (), "t", ~forget, forget).pool("original", 2)
+    plan = Comparison(space, space.everything, (), "t", ~forget, forget).procedure("original", 2)
     plan.grow()
     found = plan.pool().probabilities(records.inputs)
     for number, seed in enumerate(plan.seeds):
@@ -230,7 +233,7 @@ def test_predictions_are_those_of_the_pipelines_ensemble(
 
 
 def test_a_network_is_a_copy(trial):
-    plan = trial.pool("oracle", 1)
+    plan = trial.procedure("oracle", 1)
     plan.grow()
     inputs = trial.space.records.inputs
     before = plan.pool().probabilities(inputs)
@@ -244,7 +247,7 @@ def test_a_network_is_a_copy(trial):
 def test_costs_are_those_of_the_step_itself(trial):
     facts = {}
     for name in ("original", "sisa", "retrain", "finetune", "none"):
-        plan = trial.pool(name, 2)
+        plan = trial.procedure(name, 2)
         plan.grow()
         facts[name] = plan.pool().facts[0]["samples"]
     assert 0 < facts["finetune"] < facts["sisa"] < facts["retrain"] <= facts["original"]
@@ -253,7 +256,7 @@ def test_costs_are_those_of_the_step_itself(trial):
 
 def test_a_pool_that_is_not_grown_says_so(trial):
     with pytest.raises(VerdictError, match="grow the pool"):
-        _ = trial.pool("oracle", 1).pool().facts
+        _ = trial.procedure("oracle", 1).pool().facts
 
 
 def test_untrained_networks_differ_by_seed(trial):
@@ -267,7 +270,7 @@ def test_untrained_networks_differ_by_seed(trial):
 
 def test_a_method_without_a_joint_run_is_run_job_by_job(trial, monkeypatch):
     """`run_many` is an option: a method of its own file needs `run` only."""
-    plan = trial.pool("finetune", 2)
+    plan = trial.procedure("finetune", 2)
     plan.grow()
     expected = [member(plan, m) for m in range(2)]
 
@@ -275,16 +278,19 @@ def test_a_method_without_a_joint_run_is_run_job_by_job(trial, monkeypatch):
         name, guarantee = "finetune", method_named("finetune").guarantee
         needs, rebuilds = method_named("finetune").needs, None
 
-        def jobs(self, view):
-            return method_named("finetune").jobs(view)
+        def job(self, view, shard):
+            return method_named("finetune").job(view, shard)
+
+        def refuses(self, view):
+            return None
 
         def run(self, view, job, on_step=None):
             return method_named("finetune").run(view, job)
 
-    monkeypatch.setattr(trial_module, "method_named", lambda _: Plain())
+    monkeypatch.setattr(comparison_module, "method_named", lambda _: Plain())
     for key in plan.keys:
         plan.store.remove(key)
-    again = trial.pool("finetune", 2)
+    again = trial.procedure("finetune", 2)
     again.grow()
     assert [member(again, m) for m in range(2)] == expected
 
@@ -293,11 +299,65 @@ def test_the_cost_of_an_exact_member_is_that_of_the_pipelines_deletion(lab, tria
     """Pools keep no states between slices, but what they say a deletion costs counts from one."""
     from forgetflow.unlearning.cost import cost_of
 
-    plan = trial.pool("sisa", 2)
+    plan = trial.procedure("sisa", 2)
     plan.grow()
     for number, seed in enumerate(plan.seeds):
         space = lab.space(trial.space.records).with_seed(seed)
         view = lab.view(space, lab.build(space), trial.forget, "sisa")
         lab.unlearn(view)
-        keys = [key for job in method_named("sisa").jobs(view) for key in job.fresh]
+        keys = [key for job in jobs_of(method_named("sisa"), view) for key in job.fresh]
         assert plan.pool().facts[number]["samples"] == cost_of(space.store, keys).backward_samples
+
+
+# Members that learn from records of their own, and what methods prepare
+
+
+def test_every_member_can_have_records_of_its_own(lab, records):
+    """The bytes of a member are those of a pool that all of its members' records are."""
+    space = lab.space(records)
+    seeds = [member_seed(0, "subsets", m) for m in range(4)]
+    rng = np.random.default_rng(5)
+    masks = rng.random((4, len(records))) < 0.6
+    masks[3] = masks[0]
+    procedure = Procedure(space, seeds, masks)
+    procedure.grow()
+    for member, (seed, mask) in enumerate(zip(seeds, masks, strict=True)):
+        alone = Procedure(lab.space(records), [seed], mask)
+        assert alone.keys == [procedure.keys[member]]
+        alone.grow()
+        one, other = (read_member(p.store, alone.keys[0]) for p in (alone, procedure))
+        assert one.keys() == other.keys()
+        for shard, weights in one.items():
+            assert all(torch.equal(weights[n], other[shard][n]) for n in weights)
+        sets = procedure.store.receipt(alone.keys[0]).learned_from
+        learned = {row.tobytes() for name in sets for row in procedure.store.members(name)}
+        assert learned == {row.tobytes() for row in records.digests[mask]}
+    assert len(set(procedure.keys)) == 4, "seeds differ where masks do not"
+
+
+def test_what_members_start_from_must_fit(lab, records):
+    space = lab.space(records)
+    with pytest.raises(ValueError, match="2 masks for 3 members"):
+        Procedure(space, [1, 2, 3], np.ones((2, len(records)), bool))
+    forget = np.zeros(len(records), bool)
+    step = Step("b1", METHODS["none"], ~forget, forget)
+    with pytest.raises(ValueError, match="built from records, or unlearned"):
+        Procedure(space, [1], ~forget, step)
+    with pytest.raises(ValueError, match="built from records, or unlearned"):
+        Procedure(space, [1], Procedure(space, [1], ~forget))
+
+
+def test_what_a_method_prepares_is_told_apart_from_what_it_costs(lab, records):
+    space = lab.space(records)
+    forget = np.zeros(len(records), bool)
+    forget[[0, 1, 2]] = True
+    comparison = Comparison(space, space.everything, (), "t", ~forget, forget)
+    procedure = comparison.procedure("ssd", 2)
+    procedure.grow()
+    affected = np.isin(space.assignment.shard, space.occupied(forget))
+    for facts in procedure.pool().facts:
+        assert facts["samples"] == 3
+        assert facts["prepared_samples"] == affected.sum()
+        assert facts["prepared_bytes"] > 0
+    assert procedure.parent is not None
+    assert not any(facts["prepared_samples"] for facts in procedure.parent.pool().facts)

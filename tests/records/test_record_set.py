@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -261,3 +263,32 @@ def test_damaged_or_foreign_part_is_refused(tmp_path, refused):
 def test_errors_are_input_errors_with_exit_code_two():
     assert InputError.exit_code == 2
     assert VerdictError.exit_code == 3
+
+
+def test_pandas_is_not_needed():
+    """In a process of its own: pyarrow remembers whether it found pandas."""
+    code = """
+import sys
+
+class NotInstalled:
+    def find_spec(self, name, *_):
+        if name == "pandas":
+            raise ModuleNotFoundError(name)
+
+sys.meta_path.insert(0, NotInstalled())
+import numpy as np
+from forgetflow.records.record_set import build_record_set
+from forgetflow.records.schema import RecordSchema, TensorFeatures
+schema = RecordSchema(("a",), TensorFeatures((2,), "float32"))
+records = build_record_set(
+    schema,
+    record_ids=["r0"],
+    subject_ids=["s0"],
+    labels=[0],
+    features=np.ones((1, 2)),
+    where="here",
+)
+print(records.inputs.tolist(), records.take([]).inputs.shape)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.stdout == "[[1.0, 1.0]] (0, 2)\n", done.stderr

@@ -43,9 +43,10 @@ from forgetflow.studies.counting import retrained
 from forgetflow.studies.draws import Draws
 from forgetflow.training.recipe import Recipe
 from forgetflow.training.trainer import train_chains
-from forgetflow.unlearning.protocol import View
+from forgetflow.unlearning.protocol import jobs_of
 from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import deletion_cost
+from forgetflow.unlearning.view import View
 
 SETTINGS = Settings.model_validate(
     {
@@ -117,7 +118,7 @@ def really_trained(head, chosen, blocks, servings, folder):
         method = method_named("sisa")
         gone |= forget
         view = View("b", card, method.needs, space, ~gone, forget)
-        jobs = method.jobs(view)
+        jobs = jobs_of(method, view)
         receipts = {job.shard: method.run(view, job) for job in jobs}
         spent += deletion_cost(view, jobs).forward_samples
         members = [space.constituent(n, r, ~gone) for n, r in receipts.items()]

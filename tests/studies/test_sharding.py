@@ -139,7 +139,7 @@ def test_the_cell_1_1_trains_the_same_model_as_a_full_build() -> None:
     assert one.samples == work.samples == 3 * 120
 
 
-def test_builds_do_not_depend_on_company() -> None:
+def test_builds_do_not_depend_on_others() -> None:
     both = builds(workspace(), TEST, 3, 2, 2)
     alone = builds(workspace(), TEST, 3, 2, 1)
     assert replace(both[0], seconds=0) == replace(alone[0], seconds=0)

@@ -20,6 +20,7 @@ from forgetflow.store.store import Store
 from forgetflow.training.chain import Chain, Samples
 from forgetflow.training.learners import Resident
 from forgetflow.training.lockstep import Segment, Track, longest_first, run
+from forgetflow.training.objective import CrossEntropy
 from forgetflow.training.recipe import Recipe
 from forgetflow.training.registry import learners
 from forgetflow.training.schedule import Batches
@@ -29,6 +30,7 @@ BASE: dict[str, dict[str, Any]] = {
     "partition": {"shards": 2, "slices": 3},
     "model": {"hidden": [8]},
     "train": {"epochs": 3, "batch_size": 4, "learning_rate": 0.1},
+    "run": {"device": "cpu"},
 }
 
 
@@ -168,7 +170,9 @@ def train_pool() -> Callable[..., list[dict[str, Tensor]]]:
             batches = Batches(data.digests[where], recipe.train.batch_size, member.seed, place)
             tracks.append(Track([Segment(batches, where, 0, member.steps)]))
         order = longest_first(tracks)
-        group = learners(recipe, [(members[i].seed, members[i].shard) for i in order], sign)
+        group = learners(
+            recipe, [(members[i].seed, members[i].shard) for i in order], CrossEntropy(sign)
+        )
         for number, i in enumerate(order):
             group.fit_normalisation(number, data.inputs[tracks[i].segment.where])
         run(group, data, [tracks[i] for i in order])

@@ -27,6 +27,7 @@ OTHER = {
     ("train", "learning_rate"): 0.11,
     ("train", "momentum"): 0.5,
     ("train", "weight_decay"): 1e-3,
+    ("train", "precision"): "bfloat16",
     ("model", "architecture"): "lenet",
     ("model", "hidden"): [9],
     ("model", "normalize"): "standard",
@@ -35,6 +36,7 @@ OTHER = {
 ENGINES = ("sequential", "stacked")
 UNSEEN = {
     ("train", "checkpoint_seconds"): 0.5,
+    ("train", "log"): "stored",
     ("run", "workers"): 7,
     ("run", "runner"): "dask",
     ("data", "parts"): 3,
@@ -140,7 +142,7 @@ def test_the_code_of_trainer_architecture_and_engine_counts(images, make_space, 
             assert not found & others - allowed
             assert ("forest.grow" in found) == (chosen == "closed_form")
     for engine, name in MODULES.items():
-        _ = replace(space.recipe, engine=engine, company="matters").digest
+        _ = replace(space.recipe, engine=engine, independent=False).digest
         assert name in asked[-1]
 
 

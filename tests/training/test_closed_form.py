@@ -103,7 +103,7 @@ def test_labels_are_not_needed_for_a_density(records):
     assert same(
         extend(recipe, 0, None, [blind]), extend(recipe, 0, None, [some(records, range(9))])
     )
-    with pytest.raises(ValueError, match="targets"):
+    with pytest.raises(ValueError, match="labels"):
         rows_of([blind])
 
 

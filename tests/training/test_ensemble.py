@@ -9,10 +9,10 @@ import torch
 from torch import nn
 
 from forgetflow.errors import InputError, VerdictError
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.training import ensemble as ensemble_module
-from forgetflow.training.ensemble import (
+from forgetflow.training.card import (
     Constituent,
-    Ensemble,
     ModelCard,
     card_digest,
     export_weights,
@@ -20,6 +20,7 @@ from forgetflow.training.ensemble import (
     weights_file,
     write_model,
 )
+from forgetflow.training.ensemble import Ensemble
 from forgetflow.training.sequential import weights_of
 from forgetflow.training.trainer import train_chain
 
@@ -213,7 +214,7 @@ def test_writing_again_gives_the_same_bytes(space, card, folder, tmp_path):
 
 
 def test_a_card_survives_json(card):
-    assert ModelCard.from_json(json.loads(json.dumps(card.to_json()))) == card
+    assert from_json(ModelCard, json.loads(json.dumps(to_json(card)))) == card
     assert card.classes == 3
 
 
@@ -231,7 +232,7 @@ def test_a_card_says_what_the_model_is(space, card, records):
         chain = space.chain(member.shard, space.everything)
         assert (member.key, member.records) == (chain.key, chain.records)
         assert list(member.learned_from) == chain.slice_digests
-    text = json.dumps(card.to_json())
+    text = json.dumps(to_json(card))
     assert not any(one in text for one in (*records.record_ids, *records.subject_ids))
 
 
@@ -252,6 +253,15 @@ def test_a_damaged_card_says_what_to_run(folder, text):
     (folder / "model.json").write_bytes(text)
     for read in (read_card, Ensemble.load):
         with pytest.raises(InputError, match="not a model card"):
+            read(folder)
+
+
+def test_a_card_of_another_version_is_named_so(folder, card):
+    old = {**to_json(card), "guarantee": "exact"}
+    del old["promise"], old["format"]
+    (folder / "model.json").write_text(json.dumps(old))
+    for read in (read_card, Ensemble.load):
+        with pytest.raises(InputError, match=r"another version of forgetflow \(format 1"):
             read(folder)
 
 

@@ -81,7 +81,7 @@ def test_parts_are_joined_in_canonical_order_and_no_record_twice(records, make_s
     where = where[canonical_order(records.digests[where])]
     np.testing.assert_array_equal(data.digests, records.digests[where])
     np.testing.assert_array_equal(data.inputs.numpy(), records.inputs[where])
-    np.testing.assert_array_equal(data.targets.numpy(), records.labels[where])
+    np.testing.assert_array_equal(data.labels.numpy(), records.labels[where])
 
 
 def test_records_are_found_in_canonical_order(records, make_space):

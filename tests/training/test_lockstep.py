@@ -18,8 +18,9 @@ class Recorder:
         self.seen = [[] for _ in range(members)]
         self.calls = []
 
-    def steps(self, data, rows, counts):
+    def steps(self, data, rows, counts, own):
         assert data == "data"
+        assert own is None
         assert rows.shape == (*counts.shape, BATCH)
         self.calls.append(tuple(counts.shape))
         for member in range(rows.shape[1]):
@@ -153,7 +154,7 @@ def test_time_is_shared_by_those_who_were_active(monkeypatch):
     monkeypatch.setattr("forgetflow.training.lockstep.time.perf_counter", lambda: now[0])
 
     class Slow(Recorder):
-        def steps(self, data, rows, counts):
+        def steps(self, data, rows, counts, own):
             now[0] += len(rows)
 
     tracks = [track_of(0, (4, 0, 6)), track_of(1, (4, 0, 2))]

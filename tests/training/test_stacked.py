@@ -12,6 +12,7 @@ from forgetflow.models.build import build as build_network
 from forgetflow.models.normalize import Standardize
 from forgetflow.models.registry import ARCHITECTURES
 from forgetflow.training.learners import Resident
+from forgetflow.training.objective import CrossEntropy
 from forgetflow.training.recipe import STACKABLE
 from forgetflow.training.registry import learners
 from forgetflow.training.sequential import untrained, weights_of
@@ -140,15 +141,13 @@ def test_one_step_goes_along_the_gradient(make_recipe, make_samples, hidden, sig
     samples = make_samples(20, (7,), 11)
     data = Resident.of([samples], recipe)
     sizes = [1, 4, 10]
-    stacked = learners(recipe, [(seed, 2) for seed in range(3)], sign)
+    stacked = learners(recipe, [(seed, 2) for seed in range(3)], CrossEntropy(sign))
     rows = torch.randint(20, (1, 3, 10), generator=torch.Generator().manual_seed(0))
     stacked.steps(data, rows, torch.tensor([sizes]))
     for member, size in enumerate(sizes):
         network = untrained(recipe, member, 2).double()
         batch = rows[0, member, :size]
-        loss = nn.functional.cross_entropy(
-            network(data.inputs[batch].double()), data.targets[batch]
-        )
+        loss = nn.functional.cross_entropy(network(data.inputs[batch].double()), data.labels[batch])
         loss.backward()
         state = stacked.state(member)
         for name, parameter in network.named_parameters():
@@ -163,7 +162,7 @@ def test_one_step_goes_along_the_gradient(make_recipe, make_samples, hidden, sig
 def test_ascending_raises_the_loss(make_recipe, make_member, make_samples, train_pool, train):
     recipe = make_recipe(train=train | {"learning_rate": 0.03})
     samples = make_samples(20)
-    inputs, targets = torch.from_numpy(samples.inputs), torch.from_numpy(samples.targets)
+    inputs, targets = torch.from_numpy(samples.inputs), torch.from_numpy(samples.labels)
     losses = []
     for sign in (-1, 0, 1):
         member = make_member(0, 0, samples, 10 * abs(sign))
@@ -274,4 +273,4 @@ def test_the_list_of_stackable_architectures_is_right(make_settings, make_recipe
     assert stackable(network) is (architecture in STACKABLE)
     if architecture not in STACKABLE:
         with pytest.raises(ValueError, match=f"{architecture} cannot be stacked"):
-            StackedLearners(make_recipe((3, 32, 32), model=model), [(0, 0)])
+            StackedLearners(make_recipe((3, 32, 32), model=model), [(0, 0)], CrossEntropy())

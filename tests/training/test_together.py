@@ -230,7 +230,7 @@ def test_a_store_that_keeps_finished_states_only(tmp_path, space, tasks, expecte
     assert [len(work.slices) for work in works] == [3, 0, 0, 0, 0]
 
 
-def test_what_training_costs_does_not_depend_on_company(store, tasks, tmp_path):
+def test_what_training_costs_does_not_depend_on_others(store, tasks, tmp_path):
     """Steps and samples of receipts; seconds are shares of the time."""
 
     def facts(store):

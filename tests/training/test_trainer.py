@@ -199,11 +199,11 @@ def test_normalisation_is_refitted_without_a_forgotten_record(records, make_spac
         assert not np.array_equal(before, after)
 
 
-def test_records_without_targets_cannot_be_learned(records, make_space):
+def test_records_without_labels_cannot_be_learned(records, make_space):
     space = make_space(records)
     chain = space.chain(0, space.everything)
-    blind = replace(chain, slices=space.slices(0, space.everything, targets=False))
-    with pytest.raises(ValueError, match="targets"):
+    blind = replace(chain, slices=space.slices(0, space.everything, labels=False))
+    with pytest.raises(ValueError, match="labels"):
         train_chain(space.store, blind, space.recipe)
     assert space.store.verify(digest_of(["progress", chain.keys[0]])) is None
     assert not list(space.store.receipts())

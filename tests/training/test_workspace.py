@@ -41,12 +41,12 @@ def test_slices_hold_the_kept_records_and_no_others(space):
             expected = {row.tobytes() for row in space.records.digests[where]}
             assert {row.tobytes() for row in part.digests} == expected
             seen += [row.tobytes() for row in part.digests]
-            for digest, inputs, target in zip(part.digests, part.inputs, part.targets, strict=True):
+            for digest, inputs, target in zip(part.digests, part.inputs, part.labels, strict=True):
                 at = (space.records.digests == digest).all(axis=1).argmax()
                 assert (space.records.inputs[at] == inputs).all()
                 assert space.records.labels[at] == target
     assert len(seen) == len(set(seen)) == keep.sum()
-    assert all(part.targets is None for part in space.slices(0, keep, targets=False))
+    assert all(part.labels is None for part in space.slices(0, keep, labels=False))
 
 
 def test_shards_without_records_are_not_occupied(space):

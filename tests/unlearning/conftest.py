@@ -24,7 +24,7 @@ from forgetflow.records.sources.registry import import_records
 from forgetflow.requests.intake import add_request
 from forgetflow.requests.seal import seal
 from forgetflow.store.store import Store
-from forgetflow.training.ensemble import ModelCard
+from forgetflow.training.card import ModelCard
 from forgetflow.training.learners import Resident
 from forgetflow.training.recipe import Recipe
 from forgetflow.training.sequential import SequentialLearners
@@ -32,9 +32,10 @@ from forgetflow.training.stacked import StackedLearners
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.work import OnStep
 from forgetflow.training.workspace import Mask, Workspace
-from forgetflow.unlearning.protocol import UnlearningMethod, View
+from forgetflow.unlearning.protocol import UnlearningMethod, jobs_of
 from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import Deletion, build_original, unlearn
+from forgetflow.unlearning.view import View
 
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 BASE: dict[str, dict[str, Any]] = {
@@ -89,6 +90,22 @@ def make_records() -> Callable[..., RecordSet]:
 @pytest.fixture(scope="session")
 def records(make_records: Callable[..., RecordSet]) -> RecordSet:
     return make_records()
+
+
+@pytest.fixture(scope="session")
+def pictures() -> RecordSet:
+    """24 records of 8 x 8 pixels in three classes."""
+    rng = np.random.default_rng(3)
+    labels = np.arange(24) % 3
+    centres = rng.normal(size=(3, 1, 8, 8))
+    return build_record_set(
+        RecordSchema(("a", "b", "c"), TensorFeatures((1, 8, 8), "float32")),
+        record_ids=[f"r{i:03d}" for i in range(24)],
+        subject_ids=[f"s{i:03d}" for i in range(24)],
+        labels=labels,
+        features=(centres[labels] + rng.normal(size=(24, 1, 8, 8))).astype(np.float32),
+        where="test",
+    )
 
 
 @pytest.fixture(scope="session")
@@ -155,7 +172,7 @@ class Lab:
         space, keep = view._workspace, view._retain
         members = [
             space.constituent(job.shard, chosen.run(view, job, on_step), keep)
-            for job in chosen.jobs(view)
+            for job in jobs_of(chosen, view)
         ]
         return space.card("b1", members, keep, parent=view.parent, method=method)
 
@@ -296,8 +313,10 @@ def count_samples(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 def counting(steps: Callable[..., None], sizes: list[int]) -> Callable[..., None]:
     """Return an engine's `steps` that also notes the size of every mini-batch."""
 
-    def note(self: Any, data: Resident, rows: Tensor, counts: Tensor) -> None:
+    def note(
+        self: Any, data: Resident, rows: Tensor, counts: Tensor, own: Tensor | None = None
+    ) -> None:
         sizes.extend(counts.flatten().tolist())
-        steps(self, data, rows, counts)
+        steps(self, data, rows, counts, own)
 
     return note

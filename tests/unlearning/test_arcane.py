@@ -20,9 +20,10 @@ from forgetflow.records.schema import RecordSchema
 from forgetflow.records.sources.registry import import_records
 from forgetflow.store.store import Store
 from forgetflow.training.ensemble import Ensemble
+from forgetflow.training.promise import Guarantee
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.work import slice_samples
-from forgetflow.unlearning.protocol import Guarantee, guarantee_of
+from forgetflow.unlearning.protocol import guarantee_of, jobs_of
 from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import changed_slices
 from forgetflow.unlearning.verify import verify_generation
@@ -69,7 +70,7 @@ def learned(space):
 
 
 def fresh(view):
-    return [key for job in method_named("sisa").jobs(view) for key in job.fresh]
+    return [key for job in jobs_of(method_named("sisa"), view) for key in job.fresh]
 
 
 def without(lab, space, forget):

@@ -10,6 +10,7 @@ from forgetflow.partition.assignment import Assignment
 from forgetflow.partition.forecast import restart_samples
 from forgetflow.training.schedule import samples_in, slice_steps
 from forgetflow.unlearning.cost import cost_of
+from forgetflow.unlearning.protocol import jobs_of
 from forgetflow.unlearning.registry import METHODS
 
 BATCH = 4
@@ -28,7 +29,7 @@ def equal(lab, make_records):
 
 def counted(lab, space, parent, forget, count_samples):
     view = lab.view(lab.copy(space), parent, forget)
-    jobs = METHODS["sisa"].jobs(view)
+    jobs = jobs_of(METHODS["sisa"], view)
     count_samples.clear()
     lab.unlearn(view)
     keys = [key for job in jobs for key in job.fresh]

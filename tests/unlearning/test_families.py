@@ -11,9 +11,9 @@ from forgetflow.audit.context import FLOOR, ORACLE, AuditContext
 from forgetflow.audit.registry import AUDITS
 from forgetflow.cli import texts
 from forgetflow.config.evaluate import AuditSettings
+from forgetflow.pools.comparison import Comparison
 from forgetflow.pools.pool import Untrained
-from forgetflow.pools.trial import Trial
-from forgetflow.training.abilities import lacks_of, voices
+from forgetflow.training.abilities import lacks_of, votes
 from forgetflow.training.workspace import Workspace
 from forgetflow.unlearning.plan import plan_deletion
 
@@ -38,11 +38,11 @@ SMALL = AuditSettings.model_validate(
 
 
 def trial_of(space, forget):
-    return Trial(space, space.everything, (), "t", ~forget, forget)
+    return Comparison(space, space.everything, (), "t", ~forget, forget)
 
 
 def grown(trial, name, members=3):
-    plan = trial.pool(name, members)
+    plan = trial.procedure(name, members)
     plan.grow()
     return plan.pool()
 
@@ -61,7 +61,7 @@ def test_pools_say_what_they_lack(without_a_class, lab, records):
     space = lab.space(records, **DENSITIES)
     pool = grown(trial_of(space, records.labels == 1), "oracle")
     assert set(pool.lacks) == {"parameters"}
-    assert pool.voices is None
+    assert pool.votes is None
 
 
 @pytest.mark.parametrize(
@@ -88,8 +88,8 @@ def test_pools_say_what_they_lack(without_a_class, lab, records):
         ),
     ],
 )
-def test_voices_are_trees_or_votes(make_settings, blocks, shards, expected):
-    assert voices(make_settings(**blocks), shards) == expected
+def test_votes_are_trees_or_votes(make_settings, blocks, shards, expected):
+    assert votes(make_settings(**blocks), shards) == expected
     assert lacks_of("mlp") == {}
 
 

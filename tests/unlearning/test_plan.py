@@ -16,8 +16,13 @@ from forgetflow.partition.forecast import joint_batch, restart_slices
 from forgetflow.records.record_set import build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
 from forgetflow.training.workspace import Workspace
+from forgetflow.unlearning.edit import EditMethod
 from forgetflow.unlearning.plan import plan_deletion
+from forgetflow.unlearning.protocol import jobs_of
+from forgetflow.unlearning.registry import METHODS
+from forgetflow.unlearning.runner import Deletion
 
+EDITS = [name for name, method in METHODS.items() if isinstance(method, EditMethod)]
 NOW = datetime(2026, 1, 5, 12, tzinfo=UTC)
 REQUESTS = {
     "one record": [{"record": "r0005"}],
@@ -85,14 +90,41 @@ def test_on_the_monolith_everything_is_retrained(make_folder, records, count_sam
     assert (forecast.shards, forecast.total_shards) == ({0: 0}, 1)
 
 
-@pytest.mark.parametrize("method", ["none", "finetune", "ascent"])
-def test_a_method_that_rebuilds_nothing_has_no_forecast(folder, method):
+def test_doing_nothing_has_no_forecast(folder):
     batch = folder.seal({"record": "r0005"})
-    forecast = plan(folder, batch, method)
+    forecast = plan(folder, batch, "none")
     assert forecast.retrain_samples is None
     assert forecast.estimated_seconds is None
     assert forecast.guarantee == "approximate"
     assert forecast.full_samples > 0
+
+
+@pytest.mark.parametrize("method", EDITS)
+def test_the_forecast_of_an_edit_is_what_it_takes(folder, method, count_samples):
+    batch = folder.seal({"subject": "s0010"}, {"record": "r0005"})
+    deletion = Deletion.open(folder.project, batch)
+    view, chosen = deletion.view(METHODS[method]), METHODS[method]
+    if chosen.prepares:
+        early = plan(folder, batch, method)
+        sizes = {m.shard: m.records for m in view.parent.constituents}
+        wanted = sum(sizes[shard] for shard in view.affected)
+        assert early.prepare_samples == {"importances": wanted}
+        assert early.retrain_samples is None
+        assert "presupposes 'importances'" in early.note
+        for shard in view.affected:
+            for one in chosen.prepares:
+                one.prepare(view, shard)
+    before = folder.tree()
+    forecast = plan(folder, batch, method)
+    assert folder.tree() == before
+    assert count_samples == [], "nothing is trained to know it"
+    assert forecast.prepare_samples == {}
+    folder.unlearn(batch, method)
+    store, jobs = deletion.workspace.store, jobs_of(chosen, view)
+    facts = [store.receipt(job.key).facts for job in jobs if job.fresh]
+    assert forecast.retrain_samples == sum(fact["samples"] for fact in facts) > 0
+    pace = forecast.full_seconds / forecast.full_samples
+    assert forecast.estimated_seconds == pytest.approx(forecast.retrain_samples * pace)
 
 
 def test_what_sealing_would_freeze_is_forecast_like_the_sealed_batch(folder):

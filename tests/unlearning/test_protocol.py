@@ -8,15 +8,16 @@ import pytest
 
 from forgetflow.errors import AccessError, InputError
 from forgetflow.keys.digests import set_digest
-from forgetflow.unlearning.protocol import Access, Guarantee, Job, View
+from forgetflow.unlearning.protocol import Job
 from forgetflow.unlearning.registry import METHODS, method_named
+from forgetflow.unlearning.view import Access, View
 
 TOUCHES = {
     Access.FORGET: lambda view: view.forget(0),
     Access.RETAIN: lambda view: view.retain(0),
     Access.CLASS_ID: lambda view: view.forget_classes(),
-    Access.TRAINING_LOG: lambda view: view.training_log(),
-    Access.ATTRIBUTIONS: lambda view: view.attributions(),
+    Access.TRAINING_LOG: lambda view: view.training_log(0),
+    Access.HELD_OUT: lambda view: view.held_out(),
 }
 ALL = frozenset(Access)
 OF_NETWORKS = {name: m for name, m in METHODS.items() if "network" in m.families}
@@ -61,10 +62,9 @@ def test_a_chain_holds_retained_records_and_their_labels(view_with, missing):
         view_with(*(ALL - {missing})).chain(0)
 
 
-@pytest.mark.parametrize("access", [Access.TRAINING_LOG, Access.ATTRIBUTIONS])
-def test_what_does_not_exist_is_refused_even_if_declared(view_with, access):
-    with pytest.raises(AccessError, match="original"):
-        TOUCHES[access](view_with(access))
+def test_a_test_set_that_is_not_there_is_refused_even_if_declared(view_with):
+    with pytest.raises(InputError, match="no test set"):
+        view_with(Access.HELD_OUT).held_out()
 
 
 @pytest.mark.parametrize("labelled", [True, False])
@@ -72,7 +72,7 @@ def test_labels_come_only_to_those_who_declared_them(view_with, labelled):
     extra = [Access.LABELS] if labelled else []
     view = view_with(Access.FORGET, Access.RETAIN, *extra)
     for part in (view.forget(0), *view.retain(0)):
-        assert (part.targets is not None) == labelled
+        assert (part.labels is not None) == labelled
 
 
 def test_the_two_sets_are_what_they_say(view_with, space, forget):
@@ -82,7 +82,7 @@ def test_the_two_sets_are_what_they_say(view_with, space, forget):
         found = view.forget(shard)
         assert set_digest(found.digests) == view.forget_digest(shard)
         assert set_digest(space.records.digests[forget & own]) == view.forget_digest(shard)
-        assert sorted(found.targets) == sorted(space.records.labels[forget & own])
+        assert sorted(found.labels) == sorted(space.records.labels[forget & own])
         retained = np.concatenate([part.digests for part in view.retain(shard)])
         assert set_digest(retained) == view.retain_digest(shard)
         assert set_digest(space.records.digests[~forget & own]) == view.retain_digest(shard)
@@ -109,58 +109,6 @@ def test_keys_before_know_earlier_deletions(space, parent, lab, mask_of):
     assert view.keys_before(shard) != space.chain(shard, space.everything).keys
 
 
-@pytest.mark.parametrize("method", METHODS.values(), ids=METHODS)
-def test_every_method_says_what_it_is(method):
-    assert METHODS[method.name] is method
-    assert isinstance(method.guarantee, Guarantee)
-    assert method.needs <= ALL
-    assert method.rebuilds in ("affected", "all", None)
-    # What is exact builds again from what is left, or can take out what it put in.
-    exact = method.guarantee is Guarantee.EXACT
-    assert not exact or method.rebuilds or Access.FORGET in method.needs
-    assert method.families
-
-
-def run_all(method, view):
-    return {job: method.run(view, job) for job in method.jobs(view)}
-
-
-@pytest.mark.parametrize("method", OF_NETWORKS.values(), ids=OF_NETWORKS)
-def test_every_method_runs_on_what_it_declares_and_needs_all_of_it(
-    lab, space, parent, forget, method
-):
-    copy = lab.copy(space)
-    view = View("b1", parent, method.needs, copy, ~forget, forget)
-    for job, receipt in run_all(method, view).items():
-        assert receipt.key == job.key
-        assert copy.store.verify(job.key)
-    for one in method.needs:
-        poorer = View("b1", parent, method.needs - {one}, lab.copy(space), ~forget, forget)
-        with pytest.raises((AccessError, ValueError)):
-            run_all(method, poorer)
-
-
-@pytest.mark.parametrize("method", OF_NETWORKS.values(), ids=OF_NETWORKS)
-def test_jobs_compute_and_write_nothing(lab, space, parent, forget, method, count_samples):
-    copy = lab.copy(space)
-    before = {path: path.stat().st_mtime_ns for path in copy.store.root.rglob("*")}
-    jobs = method.jobs(View("b1", parent, method.needs, copy, ~forget, forget))
-    assert len({job.shard for job in jobs}) == len(jobs) > 0
-    assert count_samples == []
-    assert {path: path.stat().st_mtime_ns for path in copy.store.root.rglob("*")} == before
-
-
-@pytest.mark.parametrize("method", OF_NETWORKS.values(), ids=OF_NETWORKS)
-def test_a_result_does_not_depend_on_the_order_of_jobs(lab, space, parent, forget, method):
-    found = []
-    for step in (1, -1):
-        copy = lab.copy(space)
-        view = View("b1", parent, method.needs, copy, ~forget, forget)
-        receipts = {job.shard: method.run(view, job) for job in method.jobs(view)[::step]}
-        found.append({shard: receipt.sha256 for shard, receipt in receipts.items()})
-    assert found[0] == found[1]
-
-
 def test_a_method_that_peeks_is_stopped(view_with):
     class Peeking:
         """Declares nothing, and looks at the forget set all the same."""
@@ -176,10 +124,9 @@ def test_a_method_that_peeks_is_stopped(view_with):
 
 
 def test_methods_are_found_by_name():
-    assert [*METHODS] == ["sisa", "dare", "retrain", "none", "finetune", "ascent"]
     for name in METHODS:
         assert method_named(name).name == name
-    with pytest.raises(InputError, match="known: sisa, dare, retrain, none, finetune, ascent"):
+    with pytest.raises(InputError, match="known: sisa, dare, retrain, none, finetune"):
         method_named("magic")
 
 

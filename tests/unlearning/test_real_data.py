@@ -12,6 +12,7 @@ from forgetflow.records.schema import RecordSchema, TensorFeatures
 from forgetflow.records.sources.registry import import_records
 from forgetflow.studies.builds import builds
 from forgetflow.unlearning.cost import cost_of
+from forgetflow.unlearning.protocol import jobs_of
 from forgetflow.unlearning.registry import method_named
 
 pytestmark = [pytest.mark.data, pytest.mark.slow]
@@ -93,7 +94,7 @@ def test_one_digit_of_mnist_costs_one_shard_and_leaves_the_bytes_of_full_retrain
     for method in ("sisa", "retrain"):
         view = lab.view(space, parent, forget, method)
         cards[method] = lab.unlearn(view, method)
-        jobs = method_named(method).jobs(view)
+        jobs = jobs_of(method_named(method), view)
         fresh = [key for job in jobs for key in job.fresh]
         samples[method] = cost_of(space.store, fresh).backward_samples
     assert cards["sisa"].digest == cards["retrain"].digest != parent.digest

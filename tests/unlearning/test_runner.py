@@ -10,8 +10,10 @@ from forgetflow.errors import InputError, VerdictError
 from forgetflow.records.record_set import build_record_set
 from forgetflow.requests.batches import forgotten_ids, read_batches
 from forgetflow.requests.seal import batch_manifest, seal
-from forgetflow.training.ensemble import Ensemble, read_card
+from forgetflow.training.card import read_card
+from forgetflow.training.ensemble import Ensemble
 from forgetflow.training.workspace import Workspace
+from forgetflow.unlearning.protocol import jobs_of
 from forgetflow.unlearning.registry import METHODS
 from forgetflow.unlearning.runner import Deletion, check_integrity, deletion_cost, restarts, unlearn
 
@@ -259,7 +261,7 @@ def test_the_cost_is_what_was_learned(folder, count_samples, method):
     count_samples.clear()
     unlearn(folder.project, deletion, chosen)
     view = deletion.view(chosen)
-    cost = deletion_cost(view, chosen.jobs(view))
+    cost = deletion_cost(view, jobs_of(chosen, view))
     assert cost.forward_samples == cost.backward_samples == sum(count_samples) > 0
     again = restarts(deletion, chosen)
     assert cost.states == sum(3 - first for first in again.values())
@@ -275,4 +277,4 @@ def test_controls_rebuild_nothing(folder):
         unlearn(folder.project, deletion, METHODS[name])
         assert restarts(deletion, METHODS[name]) is None
         view = deletion.view(METHODS[name])
-        assert deletion_cost(view, METHODS[name].jobs(view)).states == cost
+        assert deletion_cost(view, jobs_of(METHODS[name], view)).states == cost

@@ -50,8 +50,8 @@ class Contender(Protocol):
         """Return class probabilities, float64 (M, N, C), for inputs (N, *input_shape)."""
 
     @property
-    def voices(self) -> int | None:
-        """Number of voices that probabilities are shares of; None where they are no shares."""
+    def votes(self) -> int | None:
+        """Number of votes that probabilities are shares of; None where they are no shares."""
 
     @property
     def lacks(self) -> Mapping[Ability, str]:
@@ -115,9 +115,9 @@ class AuditContext:
         return next((reason for reason in found if reason), "")
 
     @property
-    def voices(self) -> int | None:
-        """Least number of voices that a contender's probabilities are shares of, or None."""
-        return min((one.voices for one in self.contenders.values() if one.voices), default=None)
+    def votes(self) -> int | None:
+        """Least number of votes that a contender's probabilities are shares of, or None."""
+        return min((one.votes for one in self.contenders.values() if one.votes), default=None)
 
     def labels(self, name: str) -> NDArray[np.int64]:
         """Return the class of every record of a set, (N,)."""
@@ -136,10 +136,10 @@ class AuditContext:
     def smoothed(self, contender: str, name: str) -> NDArray[np.float64]:
         """Return `probabilities` of which logarithms can be taken, float64 (M, N, C).
 
-        Those of networks as they are. Shares of V voices are often exactly 0 or 1, which one
-        voice more could have changed: they get one that is spread evenly over the C classes.
+        Those of networks as they are. Shares of V votes are often exactly 0 or 1, which one
+        vote more could have changed: they get one that is spread evenly over the C classes.
         """
-        return smooth(self.probabilities(contender, name), self.voices)
+        return smooth(self.probabilities(contender, name), self.votes)
 
     def margins(self, contender: str, name: str) -> NDArray[np.float64]:
         """Return ln p_y - ln sum_{j != y} p_j of every record, (M, N), clipped to +-100.
@@ -172,11 +172,11 @@ class AuditContext:
             return np.clip(-np.log(own), 0.0, MAX_MARGIN)
 
 
-def smooth(probabilities: NDArray[np.float64], voices: int | None) -> NDArray[np.float64]:
-    """Return (V p + 1/C) / (V + 1) for shares p, (..., C), of V voices; p itself without voices."""
-    if voices is None:
+def smooth(probabilities: NDArray[np.float64], votes: int | None) -> NDArray[np.float64]:
+    """Return (V p + 1/C) / (V + 1) for shares p, (..., C), of V votes; p itself without votes."""
+    if votes is None:
         return probabilities
-    return (voices * probabilities + 1 / probabilities.shape[-1]) / (voices + 1)
+    return (votes * probabilities + 1 / probabilities.shape[-1]) / (votes + 1)
 
 
 def margins(probabilities: NDArray[np.float64], labels: NDArray[np.int64]) -> NDArray[np.float64]:

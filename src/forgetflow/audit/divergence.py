@@ -80,7 +80,7 @@ class Divergence:
 
 
 LOGARITHMS = ("kl_to_oracle", "kl_from_oracle")
-"""Statistics that a probability of 0 makes infinite: shares of voices are smoothed for them."""
+"""Statistics that a probability of 0 makes infinite: shares of votes are smoothed for them."""
 
 
 def paired(

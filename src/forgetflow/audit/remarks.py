@@ -1,6 +1,6 @@
 """What a reader of an audit must know of its models before reading a figure.
 
-Probabilities that are shares of voices, training without randomness, margins beyond what measures
+Probabilities that are shares of votes, training without randomness, margins beyond what measures
 look at, and classes whose one-class model went with its records.
 """
 
@@ -19,12 +19,12 @@ def remarks(context: AuditContext) -> list[str]:
 
 
 def _shares(context: AuditContext) -> str:
-    if context.voices is None:
+    if context.votes is None:
         return ""
     return (
-        f"Probabilities are shares of {context.voices:,} voices (trees, or votes) and often "
-        "exactly 0 or 1; for margins, losses and KL divergences one voice spread evenly over the "
-        "classes is added, so that no figure hangs on a voice too few"
+        f"Probabilities are shares of {context.votes:,} votes (of trees, or constituents) "
+        "and often exactly 0 or 1; for margins, losses and KL divergences one vote spread evenly "
+        "over the classes is added, so that no figure hangs on a vote too few"
     )
 
 
@@ -53,7 +53,7 @@ def _cut(context: AuditContext) -> str:
 
 def _no_model(context: AuditContext) -> str:
     """Say which classes the oracle gives exactly no probability to, whatever the record."""
-    if context.voices is not None:
+    if context.votes is not None:
         return ""
     largest = np.zeros(context.classes)
     for name in SETS:

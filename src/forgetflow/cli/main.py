@@ -167,7 +167,7 @@ def forget(batch: Batch = None, method: Method = None, as_json: Json = False) ->
     """
     from flows.runtime import ensure_server
     from forgetflow.requests.batches import batch_manifest
-    from forgetflow.training.ensemble import read_card
+    from forgetflow.training.card import read_card
     from forgetflow.unlearning.registry import method_named
     from forgetflow.versioning.dvc import seal_and_track
 
@@ -210,7 +210,7 @@ def evaluate(
     """
     from flows.runtime import ensure_server
     from forgetflow.requests.batches import last_generation, read_batches
-    from forgetflow.training.ensemble import read_card
+    from forgetflow.training.card import read_card
 
     if against not in ("oracle", "parent", "original"):
         raise InputError(f"--against {against}: choose oracle, parent or original")

@@ -295,7 +295,7 @@ def _sharding_shown(found: "Sharding", project: Project) -> str:
 def _trial(
     project: Project, batch: str | None, label: str | None, records: int | None
 ) -> dict[str, object]:
-    from flows.growing import trial_named
+    from flows.growing import comparison_named
     from forgetflow.records.record_set import read_record_set
     from forgetflow.requests.batches import read_batches
 
@@ -316,7 +316,7 @@ def _trial(
             raise InputError(f"--label {label}: no such class; known: {', '.join(names)}")
         number = names.index(label)
     trial: dict[str, object] = {"label": number, "records": records}
-    trial_named(project, trial)
+    comparison_named(project, trial)
     return trial
 
 

@@ -10,7 +10,9 @@ from forgetflow.config.base import Block, Fraction, Positive
 class DataSettings(Block):
     """Where records come from and how they are kept."""
 
-    source: Literal["digits", "idx", "cifar10", "npz", "parquet", "csv", "images"] = "digits"
+    source: Literal["digits", "idx", "cifar10", "npz", "parquet", "csv", "images"] = Field(
+        "digits", description="What the training set is read from."
+    )
     path: str | None = Field(None, description="Folder or file of the source; none for digits.")
     test_fraction: Fraction = Field(
         0.2, description="Share of subjects held out where the source has no test set of its own."

@@ -13,8 +13,12 @@ class RunSettings(Block):
     seed: Annotated[int, Field(ge=0, lt=2**63, strict=True)] = Field(
         0, description="Root of all randomness."
     )
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    runner: Literal["local", "dask"] = "local"
+    device: Literal["auto", "cpu", "cuda"] = Field(
+        "auto", description="Where to compute; auto: a GPU when there is one."
+    )
+    runner: Literal["local", "dask"] = Field(
+        "local", description="Where tasks run; dask: in a local Dask cluster."
+    )
     workers: Positive = Field(
         1, description="Computing slots when there is no GPU; one per GPU else."
     )

@@ -4,27 +4,33 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from forgetflow.config.base import Block, Positive
+from forgetflow.config.optimiser import OptimiserSettings
 
 
-class TrainSettings(Block):
+class TrainSettings(OptimiserSettings):
     """How one constituent is trained."""
 
     epochs: Annotated[float, Field(gt=0)] = Field(
         40.0, description="Passes e' over a shard that a run without slicing would make."
     )
-    batch_size: Positive = Field(16, description="Records per optimizer step.")
-    optimizer: Literal["sgd", "adam"] = "sgd"
-    learning_rate: Annotated[float, Field(gt=0)] = Field(0.05, description="Step size.")
-    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(0.9, description="SGD momentum.")
-    weight_decay: Annotated[float, Field(ge=0)] = Field(0.0, description="L2 coefficient.")
     engine: Literal["auto", "sequential", "stacked"] = Field(
         "auto",
         description="What computes the steps: sequential (any network), stacked (mlp and "
         "logistic, many at once). Engines differ in the last bits.",
     )
+    precision: Literal["float32", "bfloat16"] = Field(
+        "float32",
+        description="What products and convolutions are computed in; weights are float32. bfloat16 "
+        "is several times as fast on a GPU with matrix units, with the engine sequential only.",
+    )
     checkpoint_seconds: Annotated[float, Field(ge=0)] = Field(
         30.0,
         description="Seconds between recovery checkpoints inside a slice (0: every step). "
         "Does not change a model and is not part of its key.",
+    )
+    log: Literal["none", "stored"] = Field(
+        "none",
+        description="stored: keep what every step changed, one copy of the weights per step, for "
+        "methods that roll training back. none: they train once more to know. Does not change a "
+        "model and is not part of its key.",
     )

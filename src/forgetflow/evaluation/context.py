@@ -31,7 +31,7 @@ SETS = ("retain", "forget", "test")
 """Record sets in the order in which figures are listed."""
 
 MAX_LOSS = 100.0
-"""Losses are cut here: a vote without a single voice for the label has an infinite one."""
+"""Losses are cut here: a vote without a single vote for the label has an infinite one."""
 
 
 class Predictor(Protocol):

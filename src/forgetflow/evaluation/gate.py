@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from forgetflow.config.gate import GateSettings
 from forgetflow.evaluation.figures import figure, reason_for
-from forgetflow.unlearning.protocol import Guarantee
+from forgetflow.training.promise import Guarantee
 
 Outcome = Literal["passed", "failed", "skipped"]
 

@@ -15,7 +15,7 @@ from forgetflow.config.project import Project
 from forgetflow.evaluation.evaluate import Evaluation, read_evaluation, read_gate
 from forgetflow.evaluation.gate import GateVerdict
 from forgetflow.files.formats import csv_bytes, json_bytes
-from forgetflow.training.ensemble import ModelCard, read_card
+from forgetflow.training.card import ModelCard, read_card
 
 
 @dataclass(frozen=True)

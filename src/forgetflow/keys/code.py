@@ -16,6 +16,7 @@ comment does not make every stored model unreachable; any change of behaviour do
 """
 
 import ast
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
@@ -31,10 +32,12 @@ def code_digest(*roots: str) -> str:
     """Return the digest of the modules `roots` and of all that they import, transitively.
 
     Args:
-        roots: dotted names, e.g. `"forgetflow.training.trainer"`, or `module_of(something)`.
+        roots: dotted names, e.g. `"forgetflow.training.trainer"`, or `module_of(something)`. One
+            that is not of this project, such as a method in a file of your own, must be imported;
+            of its imports those of this project are followed.
 
     Raises:
-        ValueError: there is no such module in the project.
+        ValueError: there is no such module, or it has no source file.
     """
     return digest_of({name: _read(name, FOLDER).meaning for name in sorted(reached(roots))})
 
@@ -71,9 +74,9 @@ class _Source:
 
 @cache
 def _read(name: str, folder: Path) -> _Source:
-    path = _path(name, folder)
+    path = _path(name, folder) or _elsewhere(name)
     if path is None:
-        raise ValueError(f"there is no module {name} in this project")
+        raise ValueError(f"there is no module {name} with a source file")
     tree = ast.parse(path.read_bytes())
     imports = frozenset(one for one in _imported(tree) if _path(one, folder))
     return _Source(digest_of(ast.dump(_Bare().visit(tree))), imports)
@@ -87,6 +90,12 @@ def _path(name: str, folder: Path) -> Path | None:
     place = folder.joinpath(*rest)
     found = (place.with_suffix(".py"), place / "__init__.py")
     return next((path for path in found if path.is_file()), None)
+
+
+def _elsewhere(name: str) -> Path | None:
+    """Return the file of an imported module that is not of this project."""
+    file = getattr(sys.modules.get(name), "__file__", None)
+    return Path(file) if file and not name.startswith(f"{PACKAGE}.") else None
 
 
 def _imported(tree: ast.Module) -> Iterator[str]:

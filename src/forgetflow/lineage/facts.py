@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 if TYPE_CHECKING:  # showing a tree should not wait for torch
-    from forgetflow.training.ensemble import ModelCard
+    from forgetflow.training.card import ModelCard
 
 Gate = Literal["passed", "failed", "not checked"]
 
@@ -71,7 +71,7 @@ class GenerationFacts:
     @property
     def digest(self) -> str:
         """Digest of the card: what makes two registrations the same."""
-        from forgetflow.training.ensemble import card_digest
+        from forgetflow.training.card import card_digest
 
         return card_digest(self.card)
 

@@ -14,7 +14,7 @@ from forgetflow.errors import VerdictError
 from forgetflow.keys.digests import bytes_digest
 from forgetflow.lineage.facts import GenerationFacts
 from forgetflow.lineage.pyfunc import LABEL, probability_column
-from forgetflow.training.ensemble import ModelCard, card_digest, read_card, weights_file
+from forgetflow.training.card import ModelCard, card_digest, read_card, weights_file
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -26,7 +26,7 @@ from forgetflow.lineage.tracking import NOTE, connect, experiment_of, refusals_t
 from forgetflow.lineage.tree import registered_model, tree_from
 from forgetflow.lineage.version import LineageTree, Version
 from forgetflow.lineage.view import VERSION
-from forgetflow.training.ensemble import ModelCard, card_digest, read_card
+from forgetflow.training.card import ModelCard, card_digest, read_card
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

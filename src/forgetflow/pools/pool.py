@@ -16,166 +16,18 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
+from torch import nn
 
 from forgetflow.errors import VerdictError
-from forgetflow.keys.digests import digest_of, keyed_hash
-from forgetflow.models.normalize import Standardize
-from forgetflow.store.receipt import Receipt
+from forgetflow.pools.member import read_member
+from forgetflow.pools.networks import Apart, Combined, Together
 from forgetflow.store.store import Store
 from forgetflow.training.abilities import Ability, lacks_of
-from forgetflow.training.aggregation import Aggregation, combine, log_combine
+from forgetflow.training.aggregation import Aggregation, combine
 from forgetflow.training.ensemble import BATCH
 from forgetflow.training.recipe import Recipe
-from forgetflow.training.sequential import untrained, weights_of
+from forgetflow.training.sequential import untrained
 from forgetflow.training.stacked import stackable
-
-Weights = Mapping[str, Tensor]
-
-LEARNED_FROM = "constituents_learned_from"
-"""Fact of a member: shard -> digests of the record sets that influenced that constituent."""
-
-
-def member_seed(run_seed: int, role: str, number: int) -> int:
-    """Return the seed of member `number` of a pool; pools of different roles share none.
-
-    Args:
-        run_seed: seed of the project.
-        role: e.g. `oracle`; contenders that are judged share the role `subject`, because an
-            unlearned model and the original it came from have the same seed.
-        number: 0 to M - 1.
-    """
-    return keyed_hash(run_seed, "pool", role, number) >> 1  # fits a signed 64-bit integer
-
-
-def member_key(way: str, constituents: Mapping[int, str]) -> str:
-    """Return the store key of a member.
-
-    Args:
-        way: how it came about. Exact methods end in the very weights of a build, but not at its
-            cost, and what a member cost is kept with it.
-        constituents: shard -> content key.
-    """
-    return digest_of(["member", way, sorted(constituents.items())])
-
-
-def put_member(
-    store: Store,
-    source: Store,
-    key: str,
-    constituents: Mapping[int, str],
-    facts: Mapping[str, Any],
-) -> Receipt:
-    """Store the constituents that `source` holds as one member under `key`."""
-    tensors: dict[str, Tensor] = {}
-    sets: dict[str, list[str]] = {}
-    for shard, made in sorted(constituents.items()):
-        for name, tensor in weights_of(source.require(made)).items():
-            tensors[f"{shard}/{name}"] = tensor
-        receipt = source.receipt(made)
-        sets[str(shard)] = list(receipt.learned_from) if receipt else []
-    learned_from = sorted({name for names in sets.values() for name in names})
-    for name in learned_from:
-        if source.knows(name):
-            store.put_members(source.members(name))
-    return store.put(
-        key,
-        tensors,
-        kind="member",
-        learned_from=learned_from,
-        facts={**facts, LEARNED_FROM: sets},
-    )
-
-
-def learned_from_of(receipt: Receipt | None) -> dict[int, tuple[str, ...]]:
-    """Return shard -> digests of the record sets that a member's constituent learned from."""
-    sets = receipt.facts[LEARNED_FROM] if receipt else {}
-    return {int(shard): tuple(names) for shard, names in sets.items()}
-
-
-def read_member(store: Store, key: str) -> dict[int, dict[str, Tensor]]:
-    """Return the weights of a member's constituents, shard -> name -> tensor.
-
-    Raises:
-        VerdictError: the member is missing or damaged.
-    """
-    found: dict[int, dict[str, Tensor]] = {}
-    for path, tensor in store.require(key).items():
-        shard, name = path.split("/", 1)
-        found.setdefault(int(shard), {})[name] = tensor
-    return found
-
-
-class Apart(nn.Module):
-    """Constituents of any architecture, one after another: inputs -> logits (S, B, C)."""
-
-    def __init__(self, networks: Sequence[nn.Module]) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(networks)
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits (S, B, C) for inputs (B, *input_shape)."""
-        return torch.stack([network(inputs) for network in self.networks])
-
-
-class Together(nn.Module):
-    """Constituents that are `stackable`, all in each product: inputs -> logits (S, B, C).
-
-    Args:
-        template: a network of their kind.
-        weights: the state of each constituent.
-    """
-
-    def __init__(self, template: nn.Module, weights: Sequence[Weights]) -> None:
-        super().__init__()
-        names = {kind: _paths(template, kind) for kind in (Standardize, nn.Linear)}
-        self.scaled = bool(names[Standardize])
-        for path in names[Standardize]:
-            for name in ("mean", "deviation"):
-                values = [one[f"{path}.{name}"].flatten() for one in weights]
-                self.register_buffer(name, torch.stack(values)[:, None])
-        layers = names[nn.Linear]
-        self.weights = nn.ParameterList(
-            torch.stack([one[f"{path}.weight"] for one in weights]) for path in layers
-        )
-        self.biases = nn.ParameterList(
-            torch.stack([one[f"{path}.bias"] for one in weights])[:, None] for path in layers
-        )
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return logits (S, B, C) for inputs (B, *input_shape)."""
-        layer = inputs.flatten(1).expand(len(self.weights[0]), -1, -1)
-        if self.scaled:
-            layer = (layer - self.get_buffer("mean")) / self.get_buffer("deviation")
-        for number, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
-            layer = torch.baddbmm(bias, layer.relu() if number else layer, weight.transpose(1, 2))
-        return layer
-
-
-def _paths(network: nn.Module, kind: type[nn.Module]) -> list[str]:
-    return [path for path, module in network.named_modules() if isinstance(module, kind)]
-
-
-class Combined(nn.Module):
-    """Constituents as one differentiable model; `vote` counts as `mean`.
-
-    Args:
-        constituents: maps inputs to outputs of all of them, (S, B, O).
-        rule: how they are combined.
-        shards: number of each one's shard.
-        classes: number of classes C.
-    """
-
-    def __init__(
-        self, constituents: nn.Module, rule: Aggregation, shards: Sequence[int], classes: int
-    ) -> None:
-        super().__init__()
-        self.constituents = constituents
-        self.rule, self.shards, self.classes = rule, list(shards), classes
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        """Return log-probabilities (B, C) for inputs (B, *input_shape)."""
-        return log_combine(self.constituents(inputs), self.rule, self.shards, self.classes)
 
 
 @dataclass(eq=False)
@@ -187,14 +39,14 @@ class Pool:
         store: where they are.
         keys: store key of every member, M of them.
         aggregation: how constituents are combined.
-        voices: as `abilities.voices`.
+        votes: as `abilities.votes`.
     """
 
     recipe: Recipe
     store: Store
     keys: Sequence[str]
     aggregation: Aggregation
-    voices: int | None = None
+    votes: int | None = None
 
     @property
     def members(self) -> int:
@@ -275,7 +127,7 @@ class Untrained:
 
     recipe: Recipe
     seeds: Sequence[int]
-    voices: int | None = None
+    votes: int | None = None
 
     @property
     def members(self) -> int:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from forgetflow.errors import InputError, VerdictError
 from forgetflow.files.parquet import read_parquet
 from forgetflow.keys.digests import Digests, keyed_hash, set_digest
-from forgetflow.records.schema import RecordSchema
+from forgetflow.records.schema import RecordSchema, numpy_dtype
 
 
 @dataclass(frozen=True, eq=False)
@@ -150,9 +150,7 @@ def build_record_set(
         finite = np.isfinite(features.reshape(count, -1)).all(axis=1) if count else np.ones(0, bool)
         refuse_rows(where, ~finite, "NaN or infinite features")
         storage = arrow.field("features").type
-        flat = pa.array(
-            np.ascontiguousarray(features, storage.value_type.to_pandas_dtype()).ravel()
-        )
+        flat = pa.array(np.ascontiguousarray(features, numpy_dtype(storage)).ravel())
         width = int(np.prod(storage.shape))
         columns["features"] = pa.ExtensionArray.from_storage(
             storage, pa.FixedSizeListArray.from_arrays(flat, width)

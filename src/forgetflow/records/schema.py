@@ -228,5 +228,13 @@ def tensor_array(table: pa.Table) -> NDArray[Any]:
     column = table["features"].combine_chunks()
     if isinstance(column, pa.ChunkedArray):  # an empty table keeps a chunked array
         shape = column.type.shape
-        return np.empty((0, *shape), column.type.value_type.to_pandas_dtype())
+        return np.empty((0, *shape), numpy_dtype(column.type))
     return column.to_numpy_ndarray()
+
+
+def numpy_dtype(tensors: pa.FixedShapeTensorType) -> np.dtype[Any]:
+    """Return the type of one number of a tensor column.
+
+    Not by `to_pandas_dtype`, which does not work where pandas is not installed.
+    """
+    return pa.array([], tensors.value_type).to_numpy().dtype

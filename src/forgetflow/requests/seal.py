@@ -11,6 +11,7 @@ otherwise. Killed after 2, the next seal writes the missing entry. Either way no
 no record is sealed twice.
 """
 
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -111,7 +112,11 @@ class SealResult:
 
 
 def seal(
-    project: Project, clock: datetime | None = None, *, method: str | None = None
+    project: Project,
+    clock: datetime | None = None,
+    *,
+    method: str | None = None,
+    check: Callable[[Manifest], None] | None = None,
 ) -> SealResult:
     """Take in the inbox and freeze all open requests into the next batch.
 
@@ -122,6 +127,7 @@ def seal(
         project: where.
         clock: time of sealing; default now.
         method: unlearning method of the batch; default `unlearn.method` of the settings.
+        check: asked before anything is sealed; raises where the batch is not for the method.
 
     Raises:
         VerdictError: book, manifests, `batches.yaml` and ledger contradict each other.
@@ -136,7 +142,10 @@ def seal(
         resumed = _complete_ledger(project, now)
         inbox = take_in_inbox(project, now)
         before = read_situation(project)
-        manifest = _freeze(project, before.next_manifest(chosen, now))
+        wanted = before.next_manifest(chosen, now)
+        if wanted is not None and check is not None:
+            check(wanted)
+        manifest = _freeze(project, wanted)
         if manifest is not None:
             write_batches(project, read_batches(project) | {manifest.batch: Batch.of(manifest)})
             _complete_ledger(project, now)

@@ -31,7 +31,7 @@ from forgetflow.records.schema import (
 )
 from forgetflow.requests.batches import forgotten_ids
 from forgetflow.serving.prediction import resolve
-from forgetflow.training.ensemble import ModelCard, read_card, weights_file
+from forgetflow.training.card import ModelCard, read_card, weights_file
 
 
 def export_extractor(project: Project, model: str, folder: Path) -> ExtractorCard:

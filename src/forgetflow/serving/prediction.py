@@ -21,7 +21,8 @@ from forgetflow.records.schema import (
     RecordSchema,
     features_from_json,
 )
-from forgetflow.training.ensemble import Ensemble, ModelCard, card_digest, read_card
+from forgetflow.training.card import ModelCard, card_digest, read_card
+from forgetflow.training.ensemble import Ensemble
 
 if TYPE_CHECKING:
     from forgetflow.records.extractor import Extractor

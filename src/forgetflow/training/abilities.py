@@ -33,10 +33,10 @@ def lacks_of(architecture: str) -> Mapping[Ability, str]:
     return LACKS.get(architecture, {})
 
 
-def voices(settings: Settings, shards: int) -> int | None:
-    """Return how many voices a model's probabilities are shares of; None where they are no shares.
+def votes(settings: Settings, shards: int) -> int | None:
+    """Return how many votes a model's probabilities are shares of; None where they are no shares.
 
-    A share may be exactly 0 or 1 and says no more than one voice can; logarithms of it need care.
+    A share may be exactly 0 or 1 and says no more than one vote can; logarithms of it need care.
 
     Args:
         settings: of the project.

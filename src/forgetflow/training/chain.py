@@ -25,18 +25,18 @@ class Samples:
 
     Attributes:
         inputs: float32 (N, *input_shape).
-        targets: class indices int64 (N,), or None where the learner has no right to them.
+        labels: class indices int64 (N,), or None where the learner has no right to them.
         digests: uint8 (N, 32).
     """
 
     inputs: NDArray[np.float32]
-    targets: NDArray[np.int64] | None
+    labels: NDArray[np.int64] | None
     digests: Digests
 
     @classmethod
-    def of(cls, records: RecordSet, where: NDArray[np.intp], *, targets: bool = True) -> "Samples":
+    def of(cls, records: RecordSet, where: NDArray[np.intp], *, labels: bool = True) -> "Samples":
         """Return the records at `where`, with or without their classes."""
-        known = records.labels[where] if targets else None
+        known = records.labels[where] if labels else None
         return cls(records.inputs[where], known, records.digests[where])
 
     def __len__(self) -> int:

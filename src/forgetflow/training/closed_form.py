@@ -80,16 +80,16 @@ def rows_of(parts: Sequence[Samples]) -> Rows:
     """Return digests (N, 32), features (N, D) and labels (N,) of all parts together.
 
     Raises:
-        ValueError: a part comes without targets.
+        ValueError: a part comes without labels.
     """
-    targets = [part.targets for part in parts if part.targets is not None]
-    if len(targets) != len(parts):
-        raise ValueError("a forest needs targets")
+    labels = [part.labels for part in parts if part.labels is not None]
+    if len(labels) != len(parts):
+        raise ValueError("a forest needs labels")
     width = prod(parts[0].inputs.shape[1:])
     return (
         np.concatenate([part.digests for part in parts]),
         np.concatenate([part.inputs.reshape(len(part), width) for part in parts]),
-        np.concatenate(targets),
+        np.concatenate(labels),
     )
 
 

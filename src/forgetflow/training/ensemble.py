@@ -1,18 +1,8 @@
-"""A model generation: constituents, how they are aggregated, and where they came from.
+"""A model generation that can predict: its constituents, loaded, and how they are aggregated."""
 
-    models/<generation>/model.json             the card below; counts and digests only
-    models/<generation>/shard-000.safetensors  weights and buffers of one constituent
-
-The folder is a pure function of the records that are left (no clock, no host name), so two
-routes to the same generation can be compared byte for byte.
-"""
-
-import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
-from functools import cached_property
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import safetensors.torch
@@ -22,146 +12,15 @@ from torch import nn
 
 from forgetflow.config.model import ModelSettings
 from forgetflow.errors import InputError, VerdictError
-from forgetflow.files.atomic import write_folder
-from forgetflow.keys.digests import bytes_digest, canonical_json, digest_of
+from forgetflow.keys.digests import bytes_digest
 from forgetflow.models.build import build
 from forgetflow.store.store import Store
-from forgetflow.training.aggregation import Aggregation, combine
+from forgetflow.training.aggregation import combine
+from forgetflow.training.card import ModelCard, read_card, weights_file
 from forgetflow.training.sequential import weights_of
 
 BATCH = 1024
 """Records per forward pass; fixed, because the shape of a batch can select other kernels."""
-
-
-@dataclass(frozen=True)
-class Constituent:
-    """One member of an ensemble.
-
-    Attributes:
-        shard: number of its shard.
-        key: content key of its final state in the store.
-        weights: sha256 of its weights file.
-        records: number of retained records in its shard.
-        learned_from: digests of every record set that influenced it.
-    """
-
-    shard: int
-    key: str
-    weights: str
-    records: int
-    learned_from: tuple[str, ...]
-
-
-@dataclass(frozen=True)
-class ModelCard:
-    """What a model generation is, without its weights.
-
-    Attributes:
-        generation: `original` or the batch id that made it.
-        parent: generation it came from; None for the original.
-        method: `build` or the unlearning method.
-        guarantee: exact, certified or approximate, towards a build without the forgotten records.
-        aggregation: how constituents are combined.
-        class_names: names of the C classes.
-        input_shape: shape of one input.
-        architecture: the `model` settings.
-        records: records learned from.
-        retain_digest: digest of the set of those records.
-        forgotten: records removed since the original, all batches together.
-        manifests: digests of the forget manifests from the original to here.
-        environment: numeric environment of the training.
-        recipe: digest of settings, seed, code and environment.
-        constituents: the members, by shard; a shard without records has none.
-        features: how records become inputs (`RecordSchema.to_json()["features"]`).
-    """
-
-    generation: str
-    parent: str | None
-    method: str
-    guarantee: str
-    aggregation: Aggregation
-    class_names: tuple[str, ...]
-    input_shape: tuple[int, ...]
-    architecture: Mapping[str, Any]
-    records: int
-    retain_digest: str
-    forgotten: int
-    manifests: tuple[str, ...]
-    environment: Mapping[str, Any]
-    recipe: str
-    constituents: tuple[Constituent, ...]
-    features: Mapping[str, Any] = field(default_factory=dict)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `ModelCard.from_json(c.to_json()) == c`."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "ModelCard":
-        """Inverse of `to_json`."""
-        values = dict(data)
-        for name in ("class_names", "input_shape", "manifests"):
-            values[name] = tuple(values[name])
-        values["constituents"] = tuple(
-            Constituent(**{**c, "learned_from": tuple(c["learned_from"])})
-            for c in values["constituents"]
-        )
-        return cls(**values)
-
-    @cached_property
-    def digest(self) -> str:
-        """Digest of the weights: equal for byte-equal models, whatever their history."""
-        return digest_of([[c.shard, c.weights] for c in self.constituents])
-
-    @property
-    def classes(self) -> int:
-        """Number of classes C."""
-        return len(self.class_names)
-
-    def constituent(self, shard: int) -> Constituent | None:
-        """Return the member of `shard`, or None when that shard holds no record."""
-        return next((c for c in self.constituents if c.shard == shard), None)
-
-
-def export_weights(store: Store, key: str) -> bytes:
-    """Return the weights file of the constituent state `key`: the network without optimizer."""
-    weights = weights_of(store.require(key))
-    return safetensors.torch.save(dict(sorted(weights.items())))
-
-
-def write_model(store: Store, card: ModelCard, folder: Path) -> None:
-    """Write the folder of a generation, replacing an older one, complete or not at all."""
-    write_folder(folder, _model_files(store, card))
-
-
-def _model_files(store: Store, card: ModelCard) -> Iterator[tuple[str, bytes]]:
-    for constituent in card.constituents:
-        data = export_weights(store, constituent.key)
-        if bytes_digest(data) != constituent.weights:
-            raise VerdictError(f"constituent {constituent.shard} changed while it was exported")
-        yield weights_file(constituent.shard), data
-    text = json.dumps(card.to_json(), indent=2, sort_keys=True, ensure_ascii=False) + "\n"
-    yield "model.json", text.encode()
-
-
-def weights_file(shard: int) -> str:
-    """Return the file name of a constituent's weights."""
-    return f"shard-{shard:03d}.safetensors"
-
-
-def read_card(folder: Path) -> ModelCard:
-    """Read the card of a generation.
-
-    Raises:
-        InputError: there is no such model, or its card cannot be read.
-    """
-    path = folder / "model.json"
-    try:
-        return ModelCard.from_json(json.loads(path.read_bytes()))
-    except FileNotFoundError:
-        raise InputError(f"no model at {folder}: run `dvc repro` first") from None
-    except (ValueError, KeyError, TypeError):  # no JSON, or not UTF-8, or not these fields
-        raise InputError(f"{path} is not a model card: run `dvc repro` to write it again") from None
 
 
 @dataclass(frozen=True, eq=False)
@@ -293,8 +152,3 @@ def _network(
     network = build(settings, card.input_shape, card.classes, seed=0)
     network.load_state_dict(weights)
     return network.to(device).eval()
-
-
-def card_digest(card: ModelCard) -> str:
-    """Return the digest of the whole card, history included."""
-    return bytes_digest(canonical_json(card.to_json()))

@@ -47,12 +47,15 @@ class Track:
 
     Attributes:
         segments: in order.
+        own: position in `Resident.own` of the first record of the (only) segment's; None where
+            there is nothing of the member's own.
         number: index of the current segment.
         step: next step of the current segment.
         seconds: this member's share of the time spent in the current segment.
     """
 
     segments: Sequence[Segment]
+    own: int | None = None
     number: int = 0
     step: int = field(init=False)
     seconds: float = 0.0
@@ -138,13 +141,17 @@ def _settle(
         begin(member, track.number)
 
 
-def _batches(tracks: Sequence[Track], count: int) -> tuple[Tensor, Tensor]:
-    """Return rows (T, m, B) and counts (T, m) of the next T steps; see `Learners.steps`."""
+def _batches(tracks: Sequence[Track], count: int) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return rows (T, m, B), counts (T, m) and own rows of the next T steps: `Learners.steps`."""
     size = tracks[0].segment.batches.batch_size
     rows = np.empty((count, len(tracks), size), np.int64)
     counts = np.empty((count, len(tracks)), np.int64)
+    own = None if tracks[0].own is None else np.empty_like(rows)
     for member, track in enumerate(tracks):
         segment = track.segment
         places, counts[:, member] = segment.batches.block(track.step, track.step + count)
         rows[:, member] = segment.where[places]
-    return torch.from_numpy(rows), torch.from_numpy(counts)
+        if own is not None and track.own is not None:
+            own[:, member] = track.own + places
+    further = None if own is None else torch.from_numpy(own)
+    return torch.from_numpy(rows), torch.from_numpy(counts), further

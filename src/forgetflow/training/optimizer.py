@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
-from forgetflow.config.train import TrainSettings
+from forgetflow.config.optimiser import OptimiserSettings
 
 MEMORY = {"sgd": ("momentum_buffer",), "adam": ("exp_avg", "exp_avg_sq", "step")}
 """What each optimizer remembers per parameter; `step` is a single float."""
@@ -25,23 +25,21 @@ class Optimizer:
     """Plain SGD with momentum (PyTorch's form: v = m v + g, p = p - lr v) or Adam.
 
     Args:
-        train: the `train` settings.
+        settings: rule and step size.
         parameters: name -> parameter, updated in place.
-        sign: 1 to descend the loss, -1 to ascend it.
     """
 
     def __init__(
-        self, train: TrainSettings, parameters: Iterable[tuple[str, Tensor]], sign: int = 1
+        self, settings: OptimiserSettings, parameters: Iterable[tuple[str, Tensor]]
     ) -> None:
-        self.train = train
-        self.ascend = sign < 0
+        self.settings = settings
         self.parameters = dict(parameters)
         self.memory = {
             entry: {
                 name: torch.zeros((), device=p.device) if entry == "step" else torch.zeros_like(p)
                 for name, p in self.parameters.items()
             }
-            for entry in MEMORY[train.optimizer]
+            for entry in MEMORY[settings.optimizer]
         }
 
     def state(self) -> dict[str, Tensor]:
@@ -68,20 +66,20 @@ class Optimizer:
         parameters = list(self.parameters.values())
         gradients = [p.grad for p in parameters if p.grad is not None]
         memory = {entry: list(tensors.values()) for entry, tensors in self.memory.items()}
-        train = self.train
+        chosen = self.settings
         with torch.no_grad():
-            if train.optimizer == "sgd":
+            if chosen.optimizer == "sgd":
                 sgd(
                     parameters,
                     gradients,
-                    [*memory["momentum_buffer"]] if train.momentum else [None] * len(parameters),
+                    [*memory["momentum_buffer"]] if chosen.momentum else [None] * len(parameters),
                     fused=True,
-                    weight_decay=train.weight_decay,
-                    momentum=train.momentum,
-                    lr=train.learning_rate,
+                    weight_decay=chosen.weight_decay,
+                    momentum=chosen.momentum,
+                    lr=chosen.learning_rate,
                     dampening=0.0,
                     nesterov=False,
-                    maximize=self.ascend,
+                    maximize=False,
                 )
             else:
                 adam(
@@ -95,10 +93,10 @@ class Optimizer:
                     amsgrad=False,
                     beta1=BETAS[0],
                     beta2=BETAS[1],
-                    lr=train.learning_rate,
-                    weight_decay=train.weight_decay,
+                    lr=chosen.learning_rate,
+                    weight_decay=chosen.weight_decay,
                     eps=EPSILON,
-                    maximize=self.ascend,
+                    maximize=False,
                 )
         for parameter in parameters:
             parameter.grad = None

@@ -51,12 +51,12 @@ class Recipe:
         seed: run seed.
         device: where to compute.
         engine: what computes: `sequential`, `stacked`, `closed form` or, in pools, `vmap`.
-        company: whether a learner's bits may depend on who trains beside it, which is so in pools
-            on a GPU only; what is promised to be exact needs `irrelevant`.
+        independent: whether a learner's bits depend on nothing but itself; in pools on a GPU they
+            may depend on who trains beside it, so that nothing exact can be promised.
         grid: thresholds that a forest's splits are chosen from.
 
     Raises:
-        ValueError: the engine `vmap` where company is to be irrelevant.
+        ValueError: the engine `vmap` where learners are to be independent.
     """
 
     model: ModelSettings
@@ -66,13 +66,14 @@ class Recipe:
     seed: int
     device: torch.device
     engine: Engine
-    company: Literal["irrelevant", "matters"] = "irrelevant"
+    independent: bool = True
     grid: "Grid | None" = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
-        if self.engine == "vmap" and self.company == "irrelevant":
+        if self.engine == "vmap" and self.independent:
             raise ValueError(
-                "engine vmap is for pools: bits depend on company, so exactness cannot be promised"
+                "engine vmap is for pools: bits depend on who trains together, so exactness cannot "
+                "be promised"
             )
 
     @classmethod
@@ -108,24 +109,25 @@ class Recipe:
     def for_pools(self) -> "Recipe":
         """Return the recipe of pools, whose members only have to be draws of the same procedure.
 
-        On a GPU they train together, at the price of bits that depend on company. On a CPU that
-        gains nothing, `train.engine: sequential` forbids it, and only networks can: else the
-        recipe is this one.
+        On a GPU they train together, at the price of bits that depend on each other. On a CPU that
+        gains nothing, `train.engine: sequential` forbids it, and only networks in float32 can:
+        else the recipe is this one.
         """
         together = self.device.type != "cpu" and self.model.family == "network"
+        together = together and self.train.precision == "float32"
         if not together or self.train.engine == "sequential":
             return self
         engine: Engine = "stacked" if self.engine == "stacked" else "vmap"
-        return replace(self, engine=engine, company="matters")
+        return replace(self, engine=engine, independent=False)
 
     def to_json(self) -> dict[str, Any]:
-        """Return all ingredients, JSON-ready; how often recovery points are written is none."""
+        """Return all ingredients, JSON-ready; what is kept of training besides is none."""
         special: dict[str, Any] = {}
-        if self.company != "irrelevant":
-            special["company"] = self.company
+        if not self.independent:
+            special["independent"] = False
         if self.grid is not None:
             special["grid"] = digest_of([cuts.tolist() for cuts in self.grid.thresholds])
-        unused = None if self.engine == "closed form" else {"checkpoint_seconds", "engine"}
+        unused = None if self.engine == "closed form" else {"checkpoint_seconds", "engine", "log"}
         return special | {
             "model": self.model.relevant(),
             "train": self.train.model_dump(mode="json", exclude=unused) if unused else {},
@@ -157,13 +159,12 @@ def engine_for(settings: Settings) -> Engine:
         InputError: the architecture cannot be stacked.
     """
     wanted, architecture = settings.train.engine, settings.model.architecture
-    if wanted == "stacked" and architecture not in STACKABLE:
-        raise InputError(
-            f"train.engine: stacked trains {' and '.join(STACKABLE)}, not {architecture}; "
-            "use auto or sequential"
-        )
+    half = settings.train.precision == "bfloat16"
+    if wanted == "stacked" and (half or architecture not in STACKABLE):
+        what = "in float32" if half else f"{' and '.join(STACKABLE)}, not {architecture}"
+        raise InputError(f"train.engine: stacked trains {what}; use auto or sequential")
     if architecture in CLOSED_FORM:
         return "closed form"
     if wanted != "auto":
         return wanted
-    return "stacked" if architecture in STACKABLE else "sequential"
+    return "stacked" if architecture in STACKABLE and not half else "sequential"

@@ -21,7 +21,8 @@ import torch
 from torch import Tensor, nn
 
 from forgetflow.models.normalize import Standardize
-from forgetflow.training.learners import Resident
+from forgetflow.training.learners import Resident, labels_of
+from forgetflow.training.objective import CrossEntropy
 from forgetflow.training.optimizer import BETAS, EPSILON, MEMORY
 from forgetflow.training.recipe import Recipe
 from forgetflow.training.sequential import untrained
@@ -54,18 +55,25 @@ class StackedLearners:
     Args:
         recipe: a recipe whose network is `stackable`.
         members: (run seed, shard) of each.
-        sign: 1 to descend the loss, -1 to ascend it.
+        objective: what they descend.
 
     Raises:
         ValueError: the network is of another kind.
     """
 
-    def __init__(self, recipe: Recipe, members: Sequence[tuple[int, int]], sign: int = 1) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        members: Sequence[tuple[int, int]],
+        objective: CrossEntropy,
+    ) -> None:
         networks = [untrained(recipe, seed, shard) for seed, shard in members]
         template = networks[0]
         if not stackable(template):
             raise ValueError(f"model.architecture {recipe.model.architecture} cannot be stacked")
-        self.recipe, self.sign, self.count = recipe, float(sign), len(networks)
+        self.recipe, self.count = recipe, len(networks)
+        self.weight = objective.weight
+        self.seen = torch.zeros(self.count, dtype=torch.int64)
         linear = {n: m for n, m in template.named_modules() if isinstance(m, nn.Linear)}
         self.names = list(linear)
         self.normalize = next(
@@ -187,22 +195,33 @@ class StackedLearners:
             views[f"{name}.bias"] = bias[member, :out]
         return views
 
+    def passed(self, member: int) -> int:
+        """Return how many records have passed through a member's network."""
+        return int(self.seen[member])
+
     # -- training ---------------------------------------------------------------------------
 
     @torch.inference_mode()
-    def steps(self, data: Resident, rows: Tensor, counts: Tensor) -> None:
+    def steps(
+        self,
+        data: Resident,
+        rows: Tensor,
+        counts: Tensor,
+        own: Tensor | None = None,  # noqa: ARG002  (the cross-entropy asks for nothing else)
+    ) -> None:
         """Make T steps with the first m members; see `Learners`."""
         active, device = rows.shape[1], self.recipe.device
+        self.seen[:active] += counts.sum(dim=0)
         if self.first.count != active:  # in a run it only ever falls
             self.first = _First(self, active)
         first = self.first
         # Filled up with a record of the member's own: a zero weight does not cancel infinity.
         filling = rows[..., :1].expand(-1, -1, self.batch - rows.shape[2])
         rows = torch.cat([rows, filling], dim=2).flatten(1).to(device)
-        labels = data.targets.index_select(0, rows.flatten()).view_as(rows)
+        labels = labels_of(data).index_select(0, rows.flatten()).view_as(rows)
         place = torch.arange(self.batch, device=device)
         counts = counts.to(device)[..., None]
-        shares = ((place < counts) * (self.sign / counts))[..., None].float()
+        shares = ((place < counts) * (self.weight / counts))[..., None].float()
         inputs = data.inputs.flatten(1)
         update = self._sgd if self.recipe.train.optimizer == "sgd" else self._adam
         for where, label, share in zip(rows, labels, shares, strict=True):

@@ -14,11 +14,11 @@ from typing import Any
 from forgetflow.store.receipt import Receipt
 from forgetflow.store.store import Store
 from forgetflow.training.chain import Chain
+from forgetflow.training.gaps import Gap, gaps_of
 from forgetflow.training.learners import Resident
-from forgetflow.training.legs import Leg, missing_legs
 from forgetflow.training.lockstep import BURST, longest_first, run
 from forgetflow.training.memory import fitting_gpu
-from forgetflow.training.recipe import Recipe
+from forgetflow.training.recipe import Engine, Recipe
 from forgetflow.training.registry import extend, learners, prepare
 from forgetflow.training.saver import Saver, put_state
 from forgetflow.training.work import OnStep, Work, samples_of
@@ -63,23 +63,21 @@ def train_chains(
     Raises:
         ValueError: a recipe of pools, and a store that is not a pool's.
     """
-    if any(r.company == "matters" for _, r in tasks) and not store.keeps_only_finished:
+    if any(not r.independent for _, r in tasks) and not store.keeps_only_finished:
         raise ValueError(
-            "bits depend on company, so exactness cannot be promised: this recipe is for pools, "
-            "which train in a store that keeps finished states only"
+            "bits depend on who trains together, so exactness cannot be promised: this recipe is "
+            "for pools, which train in a store that keeps finished states only"
         )
     works = [Work() for _ in tasks]
-    legs = [
-        leg
-        for task, work in zip(tasks, works, strict=True)
-        for leg in missing_legs(store, task, work)
+    gaps = [
+        gap for task, work in zip(tasks, works, strict=True) for gap in gaps_of(store, task, work)
     ]
-    legs.sort(key=lambda leg: -leg.steps)
-    if legs and legs[0].recipe.engine == "closed form":
-        for leg in legs:
-            _fit(store, leg, on_step)
+    gaps.sort(key=lambda gap: -gap.steps)
+    if gaps and gaps[0].recipe.engine == "closed form":
+        for gap in gaps:
+            _fit(store, gap, on_step)
     else:
-        for group in _groups(legs):
+        for group in _groups(gaps):
             _train_together(store, group, on_step)
     receipts = [store.receipt(chain.key) for chain, _ in tasks]
     gone = [c.key for (c, _), receipt in zip(tasks, receipts, strict=True) if receipt is None]
@@ -88,14 +86,14 @@ def train_chains(
     return [(r, work) for r, work in zip(receipts, works, strict=True) if r is not None]
 
 
-def _fit(store: Store, leg: Leg, on_step: OnStep | None) -> None:
-    """Make the states of a leg whose engine takes no steps; on a slice's end, one is reported."""
-    chain, recipe, work = leg.chain, leg.recipe, leg.work
+def _fit(store: Store, gap: Gap, on_step: OnStep | None) -> None:
+    """Make the states of a gap whose engine takes no steps; on a slice's end, one is reported."""
+    chain, recipe, work = gap.chain, gap.recipe, gap.work
     counts = samples_of(recipe, [len(part) for part in chain.slices])
     finished_only = store.keeps_only_finished
     prepare(recipe)
-    state = None if finished_only or not leg.first else store.require(chain.keys[leg.first - 1])
-    for number in range(leg.first, leg.last + 1):
+    state = None if finished_only or not gap.first else store.require(chain.keys[gap.first - 1])
+    for number in range(gap.first, gap.last + 1):
         started = time.perf_counter()
         state = extend(recipe, chain.shard, state, chain.slices[: number + 1])
         facts: dict[str, Any] = {
@@ -112,36 +110,40 @@ def _fit(store: Store, leg: Leg, on_step: OnStep | None) -> None:
             on_step(number, 0)
 
 
-def _groups(legs: Sequence[Leg]) -> list[Sequence[Leg]]:
-    """Cut legs, longest first, into groups that train together."""
-    size = together(legs[0].recipe) if legs else 1
-    return [legs[start : start + size] for start in range(0, len(legs), size)]
+def _groups(gaps: Sequence[Gap]) -> list[Sequence[Gap]]:
+    """Cut gaps, longest first, into groups that train together."""
+    size = together(gaps[0].recipe) if gaps else 1
+    return [gaps[start : start + size] for start in range(0, len(gaps), size)]
 
 
-def together(recipe: Recipe) -> int:
+def together(recipe: Recipe, engine: Engine | None = None) -> int:
     """Return how many learners train in lockstep.
 
     As many as the cache holds. One on a GPU, where nobody promises that a product's bits do not
     depend on how many others are in the batch; if that is all right, as many as its memory holds.
+
+    Args:
+        recipe: how they train.
+        engine: what computes their steps; none: the recipe's.
     """
-    if recipe.engine == "sequential":
+    if (engine or recipe.engine) == "sequential":
         return 1
     if recipe.device.type != "cpu":
-        return fitting_gpu(recipe) if recipe.company == "matters" else 1
+        return fitting_gpu(recipe) if not recipe.independent else 1
     per_learner = sum(t.nbytes for t in learners(recipe, [(0, 0)]).state(0).values()) * 3 // 2
     return int(min(max(CACHE_BYTES // max(per_learner, 1), 4), MOST))
 
 
-def _train_together(store: Store, legs: Sequence[Leg], on_step: OnStep | None) -> None:
-    recipe = legs[0].recipe
-    parts = [part for leg in legs for part in leg.chain.slices[: leg.last + 1]]
+def _train_together(store: Store, gaps: Sequence[Gap], on_step: OnStep | None) -> None:
+    recipe = gaps[0].recipe
+    parts = [part for gap in gaps for part in gap.chain.slices[: gap.last + 1]]
     data = Resident.of(parts, recipe)
-    tracks = [leg.track(data) for leg in legs]
+    tracks = [gap.track(data) for gap in gaps]
     order = longest_first(tracks)
-    legs, tracks = [legs[i] for i in order], [tracks[i] for i in order]
-    group = learners(recipe, [(leg.recipe.seed, leg.chain.shard) for leg in legs])
-    saver = Saver(store, group, data, legs, tracks, on_step)
-    every_step = on_step is not None or recipe.train.checkpoint_seconds == 0
+    gaps, tracks = [gaps[i] for i in order], [tracks[i] for i in order]
+    group = learners(recipe, [(gap.recipe.seed, gap.chain.shard) for gap in gaps])
+    saver = Saver(store, group, data, gaps, tracks, on_step)
+    every_step = on_step is not None or recipe.train.checkpoint_seconds == 0 or saver.logs
     run(
         group,
         data,

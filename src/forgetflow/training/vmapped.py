@@ -14,6 +14,7 @@ Shapes: M members, m active (always the first m), T steps, B records a step, C c
 """
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -21,10 +22,13 @@ from torch.func import functional_call, grad, stack_module_state, vmap
 from torch.optim.sgd import sgd
 
 from forgetflow.models.normalize import Standardize
-from forgetflow.training.learners import Resident
+from forgetflow.training.learners import FORGOTTEN, Resident
+from forgetflow.training.objective import Batch, CrossEntropy, Forward, Objective
 from forgetflow.training.optimizer import BETAS, EPSILON, MEMORY
 from forgetflow.training.recipe import Recipe
-from forgetflow.training.sequential import untrained, weights_of
+from forgetflow.training.sequential import Statistics, untrained, weights_of
+
+INPUTS, LABELS = "inputs", "labels"
 
 Stacked = dict[str, Tensor]
 """Name -> tensors of several members, (m, ...)."""
@@ -36,10 +40,17 @@ class VmappedLearners:
     Args:
         recipe: architecture, settings and device.
         members: (run seed, shard) of each.
-        sign: 1 to descend the loss, -1 to ascend it.
+        objective: what they descend.
+        statistics: whether running statistics move.
     """
 
-    def __init__(self, recipe: Recipe, members: Sequence[tuple[int, int]], sign: int = 1) -> None:
+    def __init__(
+        self,
+        recipe: Recipe,
+        members: Sequence[tuple[int, int]],
+        objective: Objective,
+        statistics: Statistics = "moving",
+    ) -> None:
         networks = [untrained(recipe, seed, shard) for seed, shard in members]
         parameters, buffers = stack_module_state(networks)
         self.recipe = recipe
@@ -52,20 +63,33 @@ class VmappedLearners:
         }
         # Adam's steps so far; members that were loaded need not have made equally many.
         self.done = torch.zeros(len(networks), dtype=torch.float64, device=recipe.device)
-        self.hot = torch.eye(recipe.classes, device=recipe.device)
-        template = networks[0]
+        template = networks[0].train(statistics == "moving")
         self.names = list(template.state_dict())
         self.normalize = [n for n, m in template.named_modules() if isinstance(m, Standardize)]
         template.to("meta")  # lends its structure only; a weight left out would be noticed
 
-        def loss(parameters: Stacked, buffers: Stacked, inputs: Tensor, wanted: Tensor) -> Tensor:
-            logits = functional_call(template, (parameters, buffers), (inputs,))
-            return sign * nn.functional.cross_entropy(logits, wanted)
+        # One row per class, since the gradient of a gather has no deterministic CUDA kernel.
+        self.hot = torch.eye(recipe.classes, device=recipe.device)
+        self.seen = torch.zeros(len(networks), dtype=torch.int64)
+        self.by_hot = isinstance(objective, CrossEntropy)
+        chosen = _Hot(objective.weight) if isinstance(objective, CrossEntropy) else objective
+
+        def loss(parameters: Stacked, buffers: Stacked, tensors: dict[str, Tensor]) -> Tensor:
+            def student(inputs: Tensor) -> Tensor:
+                return functional_call(template, (parameters, buffers), (inputs,))
+
+            rest = dict(tensors)
+            inputs, labels, forgotten = (
+                rest.pop(INPUTS),
+                rest.pop(LABELS, None),
+                rest.pop(FORGOTTEN),
+            )
+            return chosen(student, Batch(inputs, labels, forgotten, rest))
 
         # Members are the second dimension of a batch, (B, m, ...): that is how a grouped
         # convolution reads its channels, so nothing is copied in between. Channels-last is left
         # out: the groups would be taken apart and put together again at every layer.
-        self._gradient = vmap(grad(loss), in_dims=(0, 0, 1, 1))
+        self._gradient = vmap(grad(loss), in_dims=(0, 0, 1))
 
     def state(self, member: int) -> dict[str, Tensor]:
         """Return every tensor that decides how training of a member goes on."""
@@ -105,14 +129,23 @@ class VmappedLearners:
             for name, tensor in fitted.named_buffers():
                 self.buffers[f"{path}.{name}"][member].copy_(tensor)
 
+    def passed(self, member: int) -> int:
+        """Return how many records have passed through a member's network, if once a step each."""
+        return int(self.seen[member])
+
     @torch.no_grad()
-    def steps(self, data: Resident, rows: Tensor, counts: Tensor) -> None:
+    def steps(
+        self, data: Resident, rows: Tensor, counts: Tensor, own: Tensor | None = None
+    ) -> None:
         """Make T steps with the first m members; see `Learners`."""
-        active = rows.shape[1]
+        active, device = rows.shape[1], self.recipe.device
+        self.seen[:active] += counts.sum(dim=0)
         parameters, buffers = _first(self.parameters, active), _first(self.buffers, active)
         memory = {entry: _first(stacked, active) for entry, stacked in self.memory.items()}
-        for where, sizes in zip(rows.to(self.recipe.device), counts.tolist(), strict=True):
-            gradients = self._gradients(parameters, buffers, data, where, sizes)
+        rows, places = rows.to(device), rows if own is None else own.to(device)
+        for where, place, sizes in zip(rows, places, counts.tolist(), strict=True):
+            batch = _Rows(data, where, None if own is None else place)
+            gradients = self._gradients(parameters, buffers, batch, sizes)
             if self.recipe.train.optimizer == "sgd":
                 self._sgd(parameters, gradients, memory)
             else:
@@ -122,38 +155,35 @@ class VmappedLearners:
         self,
         parameters: Stacked,
         buffers: Stacked,
-        data: Resident,
-        where: Tensor,
+        batch: "_Rows",
         sizes: Sequence[int],
     ) -> Stacked:
-        """Return gradients and move running statistics; `where` is (m, B), short ones filled up.
+        """Return gradients and move running statistics; short batches are filled up.
 
         Members with batches of one size go together. Filling up with weight zero, as `stacked`
         does, would not do: a filled-up batch has other statistics.
         """
         if len(set(sizes)) == 1:
-            return self._of(parameters, buffers, data, where[:, : sizes[0]])
+            return self._of(parameters, buffers, batch.first(sizes[0]))
         gradients = {name: torch.empty_like(p) for name, p in parameters.items()}
         for size in sorted(set(sizes)):
             members = [member for member, own in enumerate(sizes) if own == size]
-            chosen = torch.tensor(members, device=where.device)
+            chosen = torch.tensor(members, device=batch.where.device)
             own = {name: buffer.index_select(0, chosen) for name, buffer in buffers.items()}
             some = {name: p.index_select(0, chosen) for name, p in parameters.items()}
-            found = self._of(some, own, data, where.index_select(0, chosen)[:, :size])
+            found = self._of(some, own, batch.of(chosen).first(size))
             for name, gradient in found.items():
                 gradients[name].index_copy_(0, chosen, gradient)
             for name, buffer in own.items():
                 buffers[name].index_copy_(0, chosen, buffer)
         return gradients
 
-    def _of(self, parameters: Stacked, buffers: Stacked, data: Resident, where: Tensor) -> Stacked:
-        """Return the gradients of members whose batches are all of one size, (m, B)."""
-        rows = where.t().flatten()
-        shape = (where.shape[1], where.shape[0])
-        inputs = data.inputs.index_select(0, rows).unflatten(0, shape)
-        # One row per class, since the gradient of a gather has no deterministic CUDA kernel.
-        wanted = self.hot.index_select(0, data.targets.index_select(0, rows)).unflatten(0, shape)
-        found: Stacked = self._gradient(parameters, buffers, inputs, wanted)
+    def _of(self, parameters: Stacked, buffers: Stacked, batch: "_Rows") -> Stacked:
+        """Return the gradients of members whose batches are all of one size."""
+        tensors = batch.tensors()
+        if LABELS in tensors and self.by_hot:
+            tensors[LABELS] = self.hot[tensors[LABELS]]
+        found: Stacked = self._gradient(parameters, buffers, tensors)
         # The fused optimizer reads memory in order, whatever the strides say.
         return {name: found[name].contiguous() for name in parameters}
 
@@ -188,6 +218,44 @@ class VmappedLearners:
             square.mul_(square_beta).addcmul_(g, g, value=1 - square_beta)
             divisor = square.sqrt().div_(root.view(each)).add_(EPSILON)
             p.addcmul_(mean / divisor, rate.view(each))
+
+
+class _Hot(NamedTuple):
+    """`CrossEntropy` whose labels come as one-hot rows, (B, C)."""
+
+    weight: float
+
+    def __call__(self, student: Forward, batch: Batch) -> Tensor:
+        return self.weight * nn.functional.cross_entropy(student(batch.inputs), batch.known_labels)
+
+
+class _Rows(NamedTuple):
+    """One step's records of m members: positions (m, B) of shared and of their own tensors."""
+
+    data: Resident
+    where: Tensor
+    own: Tensor | None
+
+    def first(self, count: int) -> "_Rows":
+        """Return the first records of each member."""
+        own = None if self.own is None else self.own[:, :count]
+        return self._replace(where=self.where[:, :count], own=own)
+
+    def of(self, members: Tensor) -> "_Rows":
+        """Return the records of some members."""
+        own = None if self.own is None else self.own.index_select(0, members)
+        return self._replace(where=self.where.index_select(0, members), own=own)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """Return everything that a batch holds, (B, m, ...) each."""
+        shape = (self.where.shape[1], self.where.shape[0])
+        rows = self.where.t().flatten()
+        own = None if self.own is None else self.own.t().flatten()
+        batch = self.data.batch(rows, own)
+        named = {INPUTS: batch.inputs, FORGOTTEN: batch.forgotten, **batch.targets}
+        if batch.labels is not None:
+            named[LABELS] = batch.labels
+        return {name: tensor.unflatten(0, shape) for name, tensor in named.items()}
 
 
 def _first(stacked: Stacked, count: int) -> Stacked:

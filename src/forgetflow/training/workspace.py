@@ -7,6 +7,7 @@ else differs between them.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,15 +15,17 @@ from numpy.typing import NDArray
 
 from forgetflow.config.project import Project
 from forgetflow.config.settings import Settings
-from forgetflow.keys.digests import bytes_digest, set_digest
+from forgetflow.errors import InputError
+from forgetflow.keys.digests import Digests, bytes_digest, set_digest
 from forgetflow.partition.assignment import Assignment, read_assignment
 from forgetflow.partition.selection import Selection
 from forgetflow.records.record_set import RecordSet, read_record_set
 from forgetflow.store.receipt import Receipt
 from forgetflow.store.store import Store
 from forgetflow.training import environment
+from forgetflow.training.card import Constituent, ModelCard, export_weights
 from forgetflow.training.chain import Chain, Samples, chain_keys
-from forgetflow.training.ensemble import Constituent, ModelCard, export_weights
+from forgetflow.training.promise import Exact, Promise
 from forgetflow.training.recipe import Recipe
 
 Mask = NDArray[np.bool_]
@@ -38,6 +41,7 @@ class Workspace:
         assignment: shard and slice of each.
         selection: which records a constituent learns from at all; made from the settings, and
             None where it is all of its shard.
+        test: folder of the test set, for methods that declare `held out`.
         recipe: settings, seed, code and environment of a constituent.
         store: checkpoints.
     """
@@ -48,6 +52,7 @@ class Workspace:
     recipe: Recipe
     store: Store
     selection: Selection | None = None
+    test: Path | None = None
 
     def __post_init__(self) -> None:
         """Make the selection, unless the one that is given is of these records and settings."""
@@ -75,6 +80,7 @@ class Workspace:
             read_assignment(records, project.partition / "assignment.parquet"),
             Recipe.from_settings(settings, shape, classes, project.root),
             Store(project.store),
+            test=project.test,
         )
 
     def with_seed(self, seed: int) -> "Workspace":
@@ -82,22 +88,38 @@ class Workspace:
         return replace(self, recipe=replace(self.recipe, seed=seed))
 
     @property
+    def held_out(self) -> RecordSet:
+        """The test set: records that no constituent learned from.
+
+        Raises:
+            InputError: there is none.
+        """
+        if self.test is None:
+            raise InputError("this workspace has no test set")
+        return read_record_set(self.test)
+
+    @property
     def everything(self) -> Mask:
         """The mask that keeps all records."""
         return np.ones(len(self.records), bool)
 
-    def samples(self, where: NDArray[np.intp], *, targets: bool = True) -> Samples:
+    def samples(self, where: NDArray[np.intp], *, labels: bool = True) -> Samples:
         """Return the records at `where` as a learner sees them."""
-        return Samples.of(self.records, where, targets=targets)
+        return Samples.of(self.records, where, labels=labels)
 
     def learned(self, keep: Mask) -> Mask:
         """Return which of the kept records constituents learn from, bool (N,)."""
         return keep if self.selection is None else self.selection.of(keep)
 
-    def slices(self, shard: int, keep: Mask, *, targets: bool = True) -> list[Samples]:
+    def slices(self, shard: int, keep: Mask, *, labels: bool = True) -> list[Samples]:
         """Return the kept and selected records of each slice of a shard, in canonical order."""
         members, learned = self.assignment.members(self.records, shard), self.learned(keep)
-        return [self.samples(where[learned[where]], targets=targets) for where in members]
+        return [self.samples(where[learned[where]], labels=labels) for where in members]
+
+    def slice_digests(self, shard: int, keep: Mask) -> list[Digests]:
+        """Return the digests of `slices`, without copying a record."""
+        members, learned = self.assignment.members(self.records, shard), self.learned(keep)
+        return [self.records.digests[where[learned[where]]] for where in members]
 
     def chain(self, shard: int, keep: Mask) -> Chain:
         """Return the chain of a constituent that learns only from the kept records."""
@@ -111,8 +133,7 @@ class Workspace:
             keep: records that are left, bool (N,).
             recipe_digest: root of the chain; default the recipe's.
         """
-        members, learned = self.assignment.members(self.records, shard), self.learned(keep)
-        digests = [set_digest(self.records.digests[where[learned[where]]]) for where in members]
+        digests = [set_digest(part) for part in self.slice_digests(shard, keep)]
         return chain_keys(recipe_digest or self.recipe.digest, shard, digests)
 
     def occupied(self, keep: Mask) -> list[int]:
@@ -137,7 +158,7 @@ class Workspace:
         *,
         parent: ModelCard | None = None,
         method: str = "build",
-        guarantee: str = "exact",
+        promise: Promise | None = None,
         manifest: str | None = None,
     ) -> ModelCard:
         """Describe a model generation built in this workspace from the kept records."""
@@ -146,7 +167,7 @@ class Workspace:
             generation=generation,
             parent=parent.generation if parent else None,
             method=method,
-            guarantee=guarantee,
+            promise=promise or Exact(),
             aggregation=self.settings.aggregation,
             class_names=self.records.schema.class_names,
             input_shape=self.records.schema.input_shape,

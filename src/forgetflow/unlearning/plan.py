@@ -15,12 +15,19 @@ from forgetflow.requests.batches import batch_manifest, forgotten_ids
 from forgetflow.requests.manifest import Manifest
 from forgetflow.requests.overview import pending_manifest
 from forgetflow.requests.times import moment
-from forgetflow.training.ensemble import read_card
+from forgetflow.training.card import ModelCard, read_card
 from forgetflow.training.work import slice_samples
 from forgetflow.training.workspace import Mask, Workspace
-from forgetflow.unlearning.protocol import Foretells, UnlearningMethod, View, guarantee_of
+from forgetflow.unlearning.protocol import (
+    Foretells,
+    UnlearningMethod,
+    guarantee_of,
+    jobs_of,
+    refuse,
+)
 from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import changed_slices, planned_restarts
+from forgetflow.unlearning.view import View
 
 
 @dataclass(frozen=True)
@@ -63,6 +70,7 @@ class Plan:
         shards: affected shard -> first slice that loses a record.
         total_shards: S.
         retrain_samples: samples the method trains; None where that cannot be foretold.
+        prepare_samples: what the method presupposes and is not there yet -> samples to make it.
         full_samples: samples of a full retraining.
         estimated_seconds: training time at the speed the original was trained with, or
             measured on a copy in memory where a method changes a model without training it.
@@ -91,6 +99,7 @@ class Plan:
     shards: Mapping[int, int]
     total_shards: int
     retrain_samples: int | None
+    prepare_samples: Mapping[str, int]
     full_samples: int
     estimated_seconds: float | None
     full_seconds: float | None
@@ -118,7 +127,7 @@ def plan_deletion(
     """Forecast a sealed batch, or (batch None) what sealing now would freeze. Writes nothing.
 
     Raises:
-        InputError: no such batch, or nothing is waiting to be sealed.
+        InputError: no such batch, nothing is waiting to be sealed, or it is not for the method.
     """
     manifest, forgotten, sealed = _target(project, batch, method)
     space = Workspace.open(project)
@@ -132,11 +141,16 @@ def plan_deletion(
     full = int(passes.sum())
     pace = _seconds_per_sample(space, kept_before)
     full_seconds = None if pace is None else full * pace
+    parent = _parent(project, space, manifest.parent, kept_before)
+    view = View(manifest.batch, parent, chosen.needs, space, retain, forget)
+    refuse(chosen, view)
+    estimate: float | None = None
     if again is None:
-        retrain, estimate, note = _foretold(project, chosen, manifest, space, retain, forget)
+        retrain, estimate, note = _foretold(chosen, view)
     else:
         retrain, note = int(again.sum()), ""
-        estimate = None if pace is None else retrain * pace
+    if estimate is None and pace is not None and retrain is not None:
+        estimate = retrain * pace
     now = moment(clock)
     start_by = _before(manifest.due_at, full_seconds)
     return Plan(
@@ -151,6 +165,7 @@ def plan_deletion(
         shards=changed_slices(space, retain, forget),
         total_shards=space.assignment.shards,
         retrain_samples=retrain,
+        prepare_samples=_unprepared(chosen, view),
         full_samples=full,
         estimated_seconds=estimate,
         full_seconds=full_seconds,
@@ -164,24 +179,36 @@ def plan_deletion(
     )
 
 
-def _foretold(
-    project: Project,
-    method: UnlearningMethod,
-    manifest: Manifest,
-    space: Workspace,
-    retain: Mask,
-    forget: Mask,
-) -> tuple[int | None, float | None, str]:
+def _parent(project: Project, space: Workspace, generation: str, kept: Mask) -> ModelCard:
+    """Return the card of the parent, without constituents where it is not built yet."""
+    folder = project.model(generation)
+    return read_card(folder) if folder.exists() else space.card(generation, [], kept)
+
+
+def _foretold(method: UnlearningMethod, view: View) -> tuple[int | None, float | None, str]:
     """Return samples and seconds of a method that rebuilds nothing, or why nobody knows."""
     if not isinstance(method, Foretells):
         return None, None, f"{method.name} rebuilds nothing, so no count of records foretells it"
+    if not view.parent.constituents:
+        return None, None, f"{view.parent.generation} is not built yet: run `dvc repro` first"
     try:
-        parent = read_card(project.model(manifest.parent))
-        view = View(manifest.batch, parent, method.needs, space, retain, forget)
-        works = [method.foretell(view, job) for job in method.jobs(view)]
-    except (InputError, VerdictError) as error:  # no parent yet, or not one that can be changed
+        works = [method.foretell(view, job) for job in jobs_of(method, view)]
+    except (InputError, VerdictError) as error:  # not prepared, or not one that can be changed
         return None, None, str(error)
-    return sum(work.samples for work in works), sum(work.seconds for work in works), ""
+    measured = [work.seconds for work in works if work.seconds is not None]
+    samples = sum(work.samples for work in works)
+    return samples, sum(measured) if len(measured) == len(works) else None, ""
+
+
+def _unprepared(method: UnlearningMethod, view: View) -> dict[str, int]:
+    """Return preparation -> samples that it takes for the constituents that lack it."""
+    found: dict[str, int] = {}
+    for one in method.prepares:
+        shards = [m.shard for m in view.parent.constituents if m.shard in view.affected]
+        missing = [s for s in shards if not view.store.verify(one.key(view, s))]
+        if missing:
+            found[one.name] = sum(one.samples(view, shard) for shard in missing)
+    return found
 
 
 def _target(

@@ -1,4 +1,4 @@
-"""What an unlearning method is, and the only window it has on the data.
+"""What an unlearning method is, and what every one of them declares.
 
 A method declares its guarantee and exactly which data it may touch. The runner hands it a `View`
 that holds only that; asking for anything else raises `AccessError`. Half the published
@@ -7,47 +7,22 @@ that holds only that; asking for anything else raises `AccessError`. Half the pu
     records ─► Workspace ─► View(needs) ─► method.jobs ─► one Job per constituent
                                               │                   │ method.run (cached by key)
                                            key = f(parent, data digests, settings, code)
+
+Methods that build again (`sisa`, `retrain`, `dare`) implement this protocol themselves; whatever
+edits a trained constituent is a function, of which `unlearning.edit.method` makes a method.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
-from functools import cached_property
-from typing import ClassVar, Literal, Protocol, runtime_checkable
-
-import numpy as np
-from torch import Tensor
+from typing import Literal, Protocol, runtime_checkable
 
 from forgetflow.config.settings import Settings
-from forgetflow.errors import AccessError
-from forgetflow.keys.digests import set_digest
+from forgetflow.errors import InputError
 from forgetflow.store.receipt import Receipt
-from forgetflow.store.store import Store
-from forgetflow.training.chain import Chain, Samples
-from forgetflow.training.ensemble import ModelCard
-from forgetflow.training.recipe import Recipe
+from forgetflow.training.promise import Guarantee, Promise, promise_of
 from forgetflow.training.work import OnStep
-from forgetflow.training.workspace import Mask, Workspace
-
-
-class Guarantee(StrEnum):
-    """What a method promises towards a build without the forgotten records."""
-
-    EXACT = "exact"
-    CERTIFIED = "certified"
-    APPROXIMATE = "approximate"
-
-
-class Access(StrEnum):
-    """Data a method may declare."""
-
-    FORGET = "forget"
-    RETAIN = "retain"
-    LABELS = "labels"
-    TRAINING_LOG = "training log"
-    CLASS_ID = "class id"
-    ATTRIBUTIONS = "attributions"
-
+from forgetflow.unlearning.preparation import Preparation
+from forgetflow.unlearning.view import Access, View
 
 Family = Literal["network", "forest", "one-class"]
 """Kinds of constituents (`ModelSettings.family`)."""
@@ -64,36 +39,66 @@ class Job:
         key: content key of the result.
         fresh: keys of the stored states that exist because of this deletion; their receipts
             are its cost. Empty when the parent's constituent is carried over.
+        prepared: keys of what has to be prepared before, see `unlearning.preparation`.
     """
 
     shard: int
     key: str
     fresh: tuple[str, ...]
+    prepared: tuple[str, ...] = ()
 
 
 class UnlearningMethod(Protocol):
-    """One file, one class, one registry line, one params block, one test.
+    """One file, one registry line, one params block, one test."""
 
-    Attributes:
-        name: what it is called everywhere.
-        guarantee: what it promises.
-        needs: the data it touches.
-        rebuilds: which shards it trains again from saved or initial states, so that its cost can
-            be foretold: the `affected` ones, `all`, or None for methods that rebuild nothing.
-        families: the kinds of constituents it can treat.
-    """
+    @property
+    def name(self) -> str:
+        """What it is called everywhere."""
 
-    name: ClassVar[str]
-    guarantee: ClassVar[Guarantee]
-    needs: ClassVar[frozenset[Access]]
-    rebuilds: ClassVar[Literal["affected", "all"] | None]
-    families: ClassVar[frozenset[Family]]
+    @property
+    def guarantee(self) -> Guarantee:
+        """What it promises."""
 
-    def jobs(self, view: "View") -> list[Job]:
-        """Return the constituents of the new model, without computing anything."""
+    @property
+    def needs(self) -> frozenset[Access]:
+        """The data it touches."""
 
-    def run(self, view: "View", job: Job, on_step: OnStep | None = None) -> Receipt:
+    @property
+    def rebuilds(self) -> Literal["affected", "all"] | None:
+        """Which shards it trains again from saved or initial states; None if it rebuilds nothing.
+
+        What rebuilds has a cost that can be foretold from the records alone.
+        """
+
+    @property
+    def families(self) -> frozenset[Family]:
+        """The kinds of constituents it can treat."""
+
+    @property
+    def prepares(self) -> tuple[Preparation, ...]:
+        """What it presupposes of each constituent it edits, besides its training."""
+
+    def refuses(self, view: View) -> str | None:
+        """Return why this deletion is not for this method, a sentence; None where it is.
+
+        Asked before anything is sealed, planned or run. It may look at digests and counts only.
+        """
+
+    def job(self, view: View, shard: int) -> Job | None:
+        """Return what is to be made of a shard, without computing anything.
+
+        None where the new model has no constituent for it.
+        """
+
+    def run(self, view: View, job: Job, on_step: OnStep | None = None) -> Receipt:
         """Make one constituent, or find it in the store, and return its receipt."""
+
+
+def jobs_of(method: UnlearningMethod, view: View) -> list[Job]:
+    """Return the constituents of the new model, by shard, without computing anything."""
+    shards = {member.shard for member in view.parent.constituents} | set(view.occupied)
+    jobs = (method.job(view, shard) for shard in sorted(shards))
+    return [job for job in jobs if job is not None]
 
 
 def guarantee_of(method: UnlearningMethod, settings: Settings) -> Guarantee:
@@ -107,6 +112,31 @@ def guarantee_of(method: UnlearningMethod, settings: Settings) -> Guarantee:
 
 
 @runtime_checkable
+class Certifies(Protocol):
+    """Optional: a method whose promise has a budget, of which a deletion spends some."""
+
+    def promise(self, view: View, receipts: Sequence[Receipt]) -> Promise:
+        """Return the promise of the generation that these constituents make up."""
+
+
+def promised(method: UnlearningMethod, view: View, receipts: Sequence[Receipt]) -> Promise:
+    """Return the promise of a generation."""
+    if isinstance(method, Certifies):
+        return method.promise(view, receipts)
+    return promise_of(guarantee_of(method, view.settings))
+
+
+def refuse(method: UnlearningMethod, view: View) -> None:
+    """Check that a deletion is one for this method.
+
+    Raises:
+        InputError: it is not; the message says why.
+    """
+    if why := method.refuses(view):
+        raise InputError(f"method '{method.name}' cannot serve {view.batch}: {why}")
+
+
+@runtime_checkable
 class RunsMany(Protocol):
     """Optional: a method that makes constituents of several seeds faster together than apart.
 
@@ -114,7 +144,7 @@ class RunsMany(Protocol):
     """
 
     def run_many(
-        self, work: Sequence[tuple["View", Job]], on_step: OnStep | None = None
+        self, work: Sequence[tuple[View, Job]], on_step: OnStep | None = None
     ) -> list[Receipt]:
         """Make constituents, or find them in their stores, and return their receipts."""
 
@@ -125,140 +155,29 @@ class Effort:
 
     Attributes:
         samples: records passed through training, in the unit of the recipe's engine.
-        seconds: wall seconds.
+        seconds: wall seconds; None where nobody measured.
     """
 
     samples: int
-    seconds: float
+    seconds: float | None
 
 
 @runtime_checkable
 class Foretells(Protocol):
     """Optional: a method that rebuilds nothing and can yet say what a job will take."""
 
-    def foretell(self, view: "View", job: Job) -> Effort:
-        """Return what `run` would take, writing nothing; computes as much as it needs to."""
-
-
-@dataclass(frozen=True, eq=False)
-class View:
-    """What one method sees of one deletion: digests and counts always, data only as declared.
-
-    Attributes:
-        batch: batch id, the generation being made.
-        parent: card of the model to unlearn from.
-        needs: what the method declared.
-    """
-
-    batch: str
-    parent: ModelCard
-    needs: frozenset[Access]
-    _workspace: Workspace
-    _retain: Mask
-    _forget: Mask
-
-    @property
-    def settings(self) -> Settings:
-        """`params.yaml`."""
-        return self._workspace.settings
-
-    @property
-    def recipe(self) -> Recipe:
-        """How constituents are trained."""
-        return self._workspace.recipe
-
-    @property
-    def store(self) -> Store:
-        """Where results go."""
-        return self._workspace.store
-
-    @cached_property
-    def occupied(self) -> list[int]:
-        """Shards that still hold records."""
-        return self._workspace.occupied(self._retain)
-
-    @cached_property
-    def affected(self) -> frozenset[int]:
-        """Shards that hold a record of this batch."""
-        return frozenset(self._workspace.occupied(self._forget))
-
-    def retain_digest(self, shard: int) -> str:
-        """Digest of the retain set of a shard; no data, so it needs no declaration."""
-        return self._digest(shard, self._retain)
-
-    def keys_before(self, shard: int) -> list[str]:
-        """Content keys that a chain of this shard has while the forget set is still in it."""
-        return self._workspace.chain_keys(shard, self._retain | self._forget)
-
-    def keys_after(self, shard: int, recipe_digest: str | None = None) -> list[str]:
-        """Content keys that `chain` of this shard has, or would have under another root."""
-        return self._workspace.chain_keys(shard, self._retain, recipe_digest)
-
-    def forget_digest(self, shard: int) -> str:
-        """Digest of the forget set of a shard."""
-        return self._digest(shard, self._forget)
-
-    def retain(self, shard: int) -> list[Samples]:
-        """Return the retain set of a shard, slice by slice.
+    def foretell(self, view: View, job: Job) -> Effort:
+        """Return what `run` would take, writing nothing; computes as much as it needs to.
 
         Raises:
-            AccessError: the method did not declare `retain`.
+            InputError: it cannot be said yet; the message says why.
         """
-        self._demand(Access.RETAIN)
-        return self._workspace.slices(shard, self._retain, targets=Access.LABELS in self.needs)
 
-    def forget(self, shard: int) -> Samples:
-        """Return the forget set of a shard.
 
-        Raises:
-            AccessError: the method did not declare `forget`.
-        """
-        self._demand(Access.FORGET)
-        where = np.flatnonzero(self._forget & (self._workspace.assignment.shard == shard))
-        return self._workspace.samples(where, targets=Access.LABELS in self.needs)
-
-    def forget_classes(self) -> list[int]:
-        """Return the classes that occur in the forget set.
-
-        Raises:
-            AccessError: the method did not declare `class id`.
-        """
-        self._demand(Access.CLASS_ID)
-        return [int(c) for c in np.unique(self._workspace.records.labels[self._forget])]
-
-    def training_log(self) -> Mapping[str, Tensor]:
-        """Return the recorded updates of the parent's training.
-
-        Raises:
-            AccessError: the method did not declare `training log`, or none was recorded.
-        """
-        self._demand(Access.TRAINING_LOG)
-        raise AccessError(f"{self.parent.generation} was trained without a training log")
-
-    def attributions(self) -> Mapping[str, Tensor]:
-        """Return train x query scores of the parent model.
-
-        Raises:
-            AccessError: the method did not declare `attributions`, or none were computed.
-        """
-        self._demand(Access.ATTRIBUTIONS)
-        raise AccessError(f"no attributions were computed for {self.parent.generation}")
-
-    def chain(self, shard: int) -> Chain:
-        """Return the chain that a build without the forgotten records has; needs retain + labels.
-
-        Raises:
-            AccessError: the method did not declare both.
-        """
-        self._demand(Access.RETAIN)
-        self._demand(Access.LABELS)
-        return self._workspace.chain(shard, self._retain)
-
-    def _digest(self, shard: int, keep: Mask) -> str:
-        mask = keep & (self._workspace.assignment.shard == shard)
-        return set_digest(self._workspace.records.digests[mask])
-
-    def _demand(self, access: Access) -> None:
-        if access not in self.needs:
-            declared = ", ".join(sorted(self.needs)) or "nothing"
-            raise AccessError(f"the method reads '{access}' but declared {declared}")
+def carried_over(view: View, job: Job) -> Receipt:
+    """Return the receipt of a parent's constituent that stays as it is."""
+    view.store.require(job.key)
+    receipt = view.store.receipt(job.key)
+    if receipt is None:  # `require` has just read it
+        raise RuntimeError(f"receipt of {job.key[:12]} vanished")
+    return receipt

@@ -1,21 +1,32 @@
-"""Unlearning methods: one file each, one registry line here.
+"""Unlearning methods: one file each in `methods`, one line here.
 
 A new method shows up in the command line, in DVC, in the report and in MLflow by itself.
 """
 
 from forgetflow.config.settings import Settings
 from forgetflow.errors import InputError
-from forgetflow.unlearning.methods.ascent import Ascent
+from forgetflow.unlearning.methods.ascent import ASCENT
+from forgetflow.unlearning.methods.bad_teacher import BAD_TEACHER
 from forgetflow.unlearning.methods.dare import Dare
-from forgetflow.unlearning.methods.finetune import Finetune
+from forgetflow.unlearning.methods.finetune import FINETUNE
 from forgetflow.unlearning.methods.none import NoUnlearning
 from forgetflow.unlearning.methods.retrain import Retrain
 from forgetflow.unlearning.methods.sisa import Sisa
+from forgetflow.unlearning.methods.ssd import SSD
 from forgetflow.unlearning.protocol import UnlearningMethod
 
 METHODS: dict[str, UnlearningMethod] = {
     method.name: method
-    for method in (Sisa(), Dare(), Retrain(), NoUnlearning(), Finetune(), Ascent())
+    for method in (
+        Sisa(),
+        Dare(),
+        Retrain(),
+        NoUnlearning(),
+        FINETUNE,
+        ASCENT,
+        BAD_TEACHER,
+        SSD,
+    )
 }
 
 

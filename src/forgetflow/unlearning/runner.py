@@ -4,7 +4,7 @@ Pure wiring over the rooms below, without any orchestrator: flows call these fun
 call them directly, and both leave the same bytes.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,17 +17,12 @@ from forgetflow.records.record_set import RecordSet
 from forgetflow.requests.batches import batch_manifest, forgotten_ids, read_batches
 from forgetflow.requests.manifest import Manifest
 from forgetflow.store.receipt import Receipt
-from forgetflow.training.ensemble import (
-    Constituent,
-    ModelCard,
-    export_weights,
-    read_card,
-    write_model,
-)
+from forgetflow.training.card import Constituent, ModelCard, export_weights, read_card, write_model
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Mask, Workspace
 from forgetflow.unlearning.cost import Cost, cost_of
-from forgetflow.unlearning.protocol import Job, UnlearningMethod, View, guarantee_of
+from forgetflow.unlearning.protocol import Job, UnlearningMethod, jobs_of, promised, refuse
+from forgetflow.unlearning.view import View
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,8 +62,15 @@ class Deletion:
         return cls(space, batch, manifest, parent, retain, forget)
 
     def view(self, method: UnlearningMethod) -> View:
-        """Return the window that `method` gets on this deletion."""
-        return View(self.batch, self.parent, method.needs, self.workspace, self.retain, self.forget)
+        """Return the window that `method` gets on this deletion.
+
+        Raises:
+            InputError: this deletion is not for the method; the message says why.
+        """
+        space = self.workspace
+        view = View(self.batch, self.parent, method.needs, space, self.retain, self.forget)
+        refuse(method, view)
+        return view
 
     def card(self, method: UnlearningMethod, receipts: Mapping[int, Receipt]) -> ModelCard:
         """Describe the generation that the finished constituents make up."""
@@ -76,9 +78,14 @@ class Deletion:
             self.workspace.constituent(shard, receipt, self.retain)
             for shard, receipt in receipts.items()
         ]
-        return self.describe(method, members)
+        return self.describe(method, members, list(receipts.values()))
 
-    def describe(self, method: UnlearningMethod, members: list[Constituent]) -> ModelCard:
+    def describe(
+        self,
+        method: UnlearningMethod,
+        members: list[Constituent],
+        receipts: Sequence[Receipt] = (),
+    ) -> ModelCard:
         """Return the card of these members, however they were made."""
         card = self.workspace.card(
             self.batch,
@@ -86,7 +93,7 @@ class Deletion:
             self.retain,
             parent=self.parent,
             method=method.name,
-            guarantee=guarantee_of(method, self.workspace.settings).value,
+            promise=promised(method, self.view(method), receipts),
             manifest=self.manifest.digest,
         )
         # Counted from the manifests: after erasure the training set knows nothing of them.
@@ -96,7 +103,7 @@ class Deletion:
 def unlearn(project: Project, deletion: Deletion, method: UnlearningMethod) -> ModelCard:
     """Run all jobs of a deletion one after another and write `models/<batch>`."""
     view = deletion.view(method)
-    receipts = {job.shard: method.run(view, job) for job in method.jobs(view)}
+    receipts = {job.shard: method.run(view, job) for job in jobs_of(method, view)}
     card = deletion.card(method, receipts)
     write_model(deletion.workspace.store, card, project.model(deletion.batch))
     return card
@@ -173,7 +180,7 @@ def check_keys(view: View, method: UnlearningMethod, card: ModelCard) -> None:
     Raises:
         VerdictError: it does not.
     """
-    expected = {job.shard: job.key for job in method.jobs(view)}
+    expected = {job.shard: job.key for job in jobs_of(method, view)}
     found = {member.shard: member.key for member in card.constituents}
     if expected != found:
         raise VerdictError(

@@ -11,10 +11,11 @@ from forgetflow.requests.batches import ORIGINAL, batch_manifest
 from forgetflow.requests.ledger import Ledger
 from forgetflow.store.store import Store
 from forgetflow.training import environment
-from forgetflow.training.ensemble import Constituent, Ensemble, ModelCard, read_card
+from forgetflow.training.card import Constituent, ModelCard, read_card
+from forgetflow.training.ensemble import Ensemble
+from forgetflow.training.promise import Guarantee
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Mask, Workspace
-from forgetflow.unlearning.protocol import Guarantee
 from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import Deletion, check_keys
 

@@ -7,6 +7,7 @@ inside a DVC stage: a running `dvc repro` holds the locks these calls need.
 import os
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 
 from forgetflow.config.project import Project
@@ -61,8 +62,13 @@ def seal_and_track(project: Project, method: str | None = None) -> SealResult:
     """Freeze open requests into the next batch, and put manifests and request book under DVC.
 
     A batch that a killed run sealed but did not track is caught up on.
+
+    Raises:
+        InputError: the batch is not for the method; nothing was sealed.
     """
-    result = seal(project, method=method)
+    from forgetflow.unlearning.refusal import refuse_manifest
+
+    result = seal(project, method=method, check=partial(refuse_manifest, project))
     manifests = sorted(project.forget.glob("b*.parquet"))
     new = [path for path in manifests if not path.with_name(f"{path.name}.dvc").exists()]
     if has_dvc(project) and new:

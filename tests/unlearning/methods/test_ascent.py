@@ -13,6 +13,7 @@ from forgetflow.keys.digests import canonical_order
 from forgetflow.models.build import build
 from forgetflow.training.schedule import Batches
 from forgetflow.training.sequential import weights_of
+from forgetflow.unlearning.protocol import jobs_of
 from forgetflow.unlearning.registry import METHODS
 
 ASCENT = METHODS["ascent"]
@@ -46,7 +47,7 @@ def run(lab, space, parent, forget):
 
 
 def job_of(lab, space, parent, forget, shard=1):
-    jobs = ASCENT.jobs(lab.view(space, parent, forget, "ascent"))
+    jobs = jobs_of(ASCENT, lab.view(space, parent, forget, "ascent"))
     return next(job for job in jobs if job.shard == shard)
 
 
@@ -154,20 +155,21 @@ def test_the_key_names_everything_that_made_it(lab, space, parent, forget, mask_
         parent, constituents=tuple(replace(c, key="0" * 64) for c in parent.constituents)
     )
     wider = forget | mask_of(space.records, np.flatnonzero(space.assignment.shard == 1)[7])
+    other = lab.view(space, parent, forget)
     keys = [
         job_of(lab, space, parent, wider).key,
         job_of(lab, with_settings(space, learning_rate=0.02), parent, forget).key,
         job_of(lab, with_settings(space, epochs=3), parent, forget).key,
         job_of(lab, space.with_seed(5), parent, forget).key,
         job_of(lab, space, elsewhere, forget).key,
-        next(j.key for j in METHODS["finetune"].jobs(lab.view(space, parent, forget)) if j.fresh),
+        next(job.key for job in jobs_of(METHODS["finetune"], other) if job.fresh),
     ]
     assert len({base, *keys}) == 7
     far = forget | mask_of(space.records, np.flatnonzero(space.assignment.shard == 0)[0])
     assert job_of(lab, space, parent, far).key == base, "other shards are none of its business"
     gone = wider & ~forget
     view = lab.view(space, parent, forget, "ascent", gone=gone)
-    assert base in {job.key for job in ASCENT.jobs(view)}, "neither is the retain set"
+    assert base in {job.key for job in jobs_of(ASCENT, view)}, "neither is the retain set"
 
 
 def test_a_shard_without_records_is_dropped(lab, space, parent):

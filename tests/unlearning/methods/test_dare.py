@@ -7,14 +7,15 @@ import pytest
 
 from forgetflow.cli import texts
 from forgetflow.errors import InputError, VerdictError
-from forgetflow.pools.pool import read_member
-from forgetflow.pools.trial import Trial
+from forgetflow.pools.comparison import Comparison
+from forgetflow.pools.member import read_member
 from forgetflow.training.workspace import Workspace
 from forgetflow.unlearning.plan import plan_deletion
-from forgetflow.unlearning.protocol import View
+from forgetflow.unlearning.protocol import jobs_of
 from forgetflow.unlearning.registry import method_named
 from forgetflow.unlearning.runner import deletion_cost
 from forgetflow.unlearning.verify import verify_generation
+from forgetflow.unlearning.view import View
 
 pytest.importorskip("numba")
 
@@ -71,7 +72,7 @@ def test_only_affected_forests_are_changed(lab, records, mask_of, blocks):
     space = lab.space(records, **blocks)
     card, forget = lab.build(space), mask_of(records, 3)
     view = lab.view(space, card, forget, "dare")
-    jobs = method_named("dare").jobs(view)
+    jobs = jobs_of(method_named("dare"), view)
     assert [job.shard for job in jobs if job.fresh] == space.occupied(forget)
     assert len(jobs) == space.assignment.shards
     lab.unlearn(view, "dare")
@@ -83,7 +84,7 @@ def test_a_deletion_costs_less_than_a_build_and_more_than_nothing(lab, records, 
     space = lab.space(records, **MONOLITH)
     card = lab.build(space)
     view = lab.view(space, card, mask_of(records, 3), "dare")
-    jobs = method_named("dare").jobs(view)
+    jobs = jobs_of(method_named("dare"), view)
     foretold = [method_named("dare").foretell(view, job) for job in jobs]
     assert not space.store.verify(jobs[0].key), "foretelling stores nothing"
     lab.unlearn(view, "dare")
@@ -134,8 +135,8 @@ def test_a_parent_that_kept_forgotten_records_is_refused(lab, records, mask_of):
 def test_members_of_a_pool_are_those_that_are_built(lab, records, mask_of, blocks):
     space = lab.space(records, **blocks)
     forget = mask_of(records, 3, 11, 40)
-    trial = Trial(space, space.everything, (), "t", ~forget, forget)
-    made, built = (trial.pool(name, 3) for name in ("dare", "retrain"))
+    trial = Comparison(space, space.everything, (), "t", ~forget, forget)
+    made, built = (trial.procedure(name, 3) for name in ("dare", "retrain"))
     for plan in (made, built):
         plan.grow()
     for one, other in zip(made.keys, built.keys, strict=True):
@@ -221,7 +222,7 @@ def test_the_view_gives_what_was_declared_and_no_more(lab, records, mask_of):
     space = lab.space(records, **MONOLITH)
     view = lab.view(space, lab.build(space), mask_of(records, 3), "dare")
     assert isinstance(view, View)
-    job = method_named("dare").jobs(view)[0]
+    job = jobs_of(method_named("dare"), view)[0]
     blind = lab.view(space, view.parent, mask_of(records, 3), "none")
     with pytest.raises(Exception, match="declared nothing"):
         method_named("dare").run(blind, job)

@@ -3,6 +3,7 @@
 import pytest
 
 from forgetflow.errors import VerdictError
+from forgetflow.unlearning.protocol import jobs_of
 from forgetflow.unlearning.registry import METHODS
 
 
@@ -29,7 +30,7 @@ def test_the_parent_is_carried_over_byte_for_byte(lab, space, parent, mask_of, c
 
 def test_also_a_shard_without_records_is_carried_over(lab, space, parent):
     whole = space.assignment.shard == 0
-    jobs = METHODS["none"].jobs(lab.view(space, parent, whole, "none"))
+    jobs = jobs_of(METHODS["none"], lab.view(space, parent, whole, "none"))
     assert [job.shard for job in jobs] == [0, 1, 2]
     assert all(job.fresh == () for job in jobs)
 

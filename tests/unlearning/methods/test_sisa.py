@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from forgetflow.partition.forecast import restart_slices
 from forgetflow.training.trainer import train_chain
+from forgetflow.unlearning.protocol import jobs_of
 from forgetflow.unlearning.registry import METHODS
 
 VARIANTS = {
@@ -145,7 +146,7 @@ def test_only_what_learned_from_it_is_touched(usual, lab, mask_of, choose):
     space = lab.copy(space)
     forget = choose(space, mask_of)
     view = lab.view(space, parent, forget)
-    jobs = METHODS["sisa"].jobs(view)
+    jobs = jobs_of(METHODS["sisa"], view)
     before, expected = contents(space), lab.states(space)
     lab.unlearn(view)
 
@@ -194,7 +195,7 @@ def test_deleting_nothing_costs_nothing(original, lab, count_samples):
     before = contents(space)
     nothing = ~space.everything
     view = lab.view(space, parent, nothing)
-    assert all(job.fresh == () for job in METHODS["sisa"].jobs(view))
+    assert all(job.fresh == () for job in jobs_of(METHODS["sisa"], view))
     child = lab.unlearn(view)
     assert child.constituents == parent.constituents
     assert count_samples == []

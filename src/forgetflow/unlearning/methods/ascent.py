@@ -5,43 +5,25 @@ that never saw them, and the model may collapse (`GA` of Thudi et al. 2022 and o
 Jia et al., NeurIPS 2023). A measure that likes it rewards damage.
 """
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Iterator
 
-from forgetflow.store.receipt import Receipt
-from forgetflow.training.work import OnStep
-from forgetflow.unlearning.further import affected_jobs, train_affected
-from forgetflow.unlearning.protocol import Access, Family, Guarantee, Job, View
+from forgetflow.config.unlearn import AscentSettings
+from forgetflow.training.objective import CrossEntropy
+from forgetflow.unlearning.case import Case
+from forgetflow.unlearning.edit import method
+from forgetflow.unlearning.fit import Fit, trained_as
+from forgetflow.unlearning.view import Access
 
 
-class Ascent:
-    """Approximate; touches the forget set only."""
+def edit(case: Case[AscentSettings]) -> Iterator[Fit]:
+    """Ascend the cross-entropy of the forget set."""
+    optimiser = trained_as(case.recipe, learning_rate=case.settings.learning_rate)
+    yield Fit(CrossEntropy(weight=-1.0), case.forget, case.settings.epochs, optimiser)
 
-    name: ClassVar[str] = "ascent"
-    guarantee: ClassVar[Guarantee] = Guarantee.APPROXIMATE
-    needs: ClassVar[frozenset[Access]] = frozenset({Access.FORGET, Access.LABELS})
-    rebuilds: ClassVar[Literal["affected", "all"] | None] = None
-    families: ClassVar[frozenset[Family]] = frozenset({"network"})
 
-    def jobs(self, view: View) -> list[Job]:
-        """Change the affected constituents, carry the others over, drop emptied shards."""
-        settings = view.settings.unlearn.ascent.model_dump(mode="json")
-        return affected_jobs(view, self.name, view.forget_digest, settings)
-
-    def run(self, view: View, job: Job, on_step: OnStep | None = None) -> Receipt:
-        """Ascend with one constituent."""
-        return self.run_many([(view, job)], on_step)[0]
-
-    def run_many(
-        self, work: Sequence[tuple[View, Job]], on_step: OnStep | None = None
-    ) -> list[Receipt]:
-        """Ascend with constituents together."""
-        settings = work[0][0].settings.unlearn.ascent
-        return train_affected(
-            work,
-            lambda view, shard: [view.forget(shard)],
-            epochs=settings.epochs,
-            learning_rate=settings.learning_rate,
-            sign=-1,
-            on_step=on_step,
-        )
+ASCENT = method(
+    "ascent",
+    edit,
+    settings=AscentSettings,
+    needs=frozenset({Access.FORGET, Access.LABELS}),
+)

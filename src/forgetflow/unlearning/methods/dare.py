@@ -14,9 +14,11 @@ from forgetflow.models.forest import compiled, tensors_of
 from forgetflow.store.receipt import Receipt
 from forgetflow.training.chain import Samples
 from forgetflow.training.closed_form import PREFIX, rows_of
+from forgetflow.training.promise import Guarantee
 from forgetflow.training.work import OnStep, peak_memory
-from forgetflow.unlearning.methods.none import carried_over
-from forgetflow.unlearning.protocol import Access, Effort, Family, Guarantee, Job, View
+from forgetflow.unlearning.preparation import Preparation
+from forgetflow.unlearning.protocol import Effort, Family, Job, carried_over
+from forgetflow.unlearning.view import Access, View
 
 if TYPE_CHECKING:
     from forgetflow.forest import Forest
@@ -30,16 +32,20 @@ class Dare:
     needs: ClassVar[frozenset[Access]] = frozenset({Access.RETAIN, Access.FORGET, Access.LABELS})
     rebuilds: ClassVar[Literal["affected", "all"] | None] = None
     families: ClassVar[frozenset[Family]] = frozenset({"forest"})
+    prepares: ClassVar[tuple[Preparation, ...]] = ()
 
-    def jobs(self, view: View) -> list[Job]:
-        """Change the forests of affected shards; a shard without records loses its forest."""
-        jobs = []
-        for shard in view.occupied:
-            key = view.keys_after(shard)[-1]
-            member = view.parent.constituent(shard)
-            changed = member is None or member.key != key
-            jobs.append(Job(shard, key, (key,) if changed else ()))
-        return jobs
+    def refuses(self, view: View) -> str | None:  # noqa: ARG002
+        """Refuse no deletion."""
+        return None
+
+    def job(self, view: View, shard: int) -> Job | None:
+        """Change the forest of an affected shard; a shard without records loses its forest."""
+        if shard not in view.occupied:
+            return None
+        key = view.keys_after(shard)[-1]
+        member = view.parent.constituent(shard)
+        changed = member is None or member.key != key
+        return Job(shard, key, (key,) if changed else ())
 
     def run(self, view: View, job: Job, on_step: OnStep | None = None) -> Receipt:
         """Delete the forget set from one forest; the state it makes is that of a build.

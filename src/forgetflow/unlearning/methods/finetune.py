@@ -4,42 +4,25 @@ Catastrophic forgetting is hoped for, nothing is promised; on random forget sets
 (Golatkar et al. 2020 and later use it as the weak baseline).
 """
 
-from collections.abc import Sequence
-from typing import ClassVar, Literal
+from collections.abc import Iterator
 
-from forgetflow.store.receipt import Receipt
-from forgetflow.training.work import OnStep
-from forgetflow.unlearning.further import affected_jobs, train_affected
-from forgetflow.unlearning.protocol import Access, Family, Guarantee, Job, View
+from forgetflow.config.unlearn import FinetuneSettings
+from forgetflow.training.objective import CrossEntropy
+from forgetflow.unlearning.case import Case
+from forgetflow.unlearning.edit import method
+from forgetflow.unlearning.fit import Fit, trained_as
+from forgetflow.unlearning.view import Access
 
 
-class Finetune:
-    """Approximate; touches the retain set of the affected shards."""
+def edit(case: Case[FinetuneSettings]) -> Iterator[Fit]:
+    """Descend the cross-entropy of the retain set, with statistics that go along."""
+    optimiser = trained_as(case.recipe, learning_rate=case.settings.learning_rate)
+    yield Fit(CrossEntropy(), case.retain, case.settings.epochs, optimiser, statistics="moving")
 
-    name: ClassVar[str] = "finetune"
-    guarantee: ClassVar[Guarantee] = Guarantee.APPROXIMATE
-    needs: ClassVar[frozenset[Access]] = frozenset({Access.RETAIN, Access.LABELS})
-    rebuilds: ClassVar[Literal["affected", "all"] | None] = None
-    families: ClassVar[frozenset[Family]] = frozenset({"network"})
 
-    def jobs(self, view: View) -> list[Job]:
-        """Fine-tune the affected constituents, carry the others over, drop emptied shards."""
-        settings = view.settings.unlearn.finetune.model_dump(mode="json")
-        return affected_jobs(view, self.name, view.retain_digest, settings)
-
-    def run(self, view: View, job: Job, on_step: OnStep | None = None) -> Receipt:
-        """Fine-tune one constituent."""
-        return self.run_many([(view, job)], on_step)[0]
-
-    def run_many(
-        self, work: Sequence[tuple[View, Job]], on_step: OnStep | None = None
-    ) -> list[Receipt]:
-        """Fine-tune constituents together."""
-        settings = work[0][0].settings.unlearn.finetune
-        return train_affected(
-            work,
-            lambda view, shard: view.retain(shard),
-            epochs=settings.epochs,
-            learning_rate=settings.learning_rate,
-            on_step=on_step,
-        )
+FINETUNE = method(
+    "finetune",
+    edit,
+    settings=FinetuneSettings,
+    needs=frozenset({Access.RETAIN, Access.LABELS}),
+)

@@ -3,8 +3,11 @@
 from typing import ClassVar, Literal
 
 from forgetflow.store.receipt import Receipt
+from forgetflow.training.promise import Guarantee
 from forgetflow.training.work import OnStep
-from forgetflow.unlearning.protocol import ANY_FAMILY, Access, Family, Guarantee, Job, View
+from forgetflow.unlearning.preparation import Preparation
+from forgetflow.unlearning.protocol import ANY_FAMILY, Family, Job, carried_over
+from forgetflow.unlearning.view import Access, View
 
 
 class NoUnlearning:
@@ -15,20 +18,17 @@ class NoUnlearning:
     needs: ClassVar[frozenset[Access]] = frozenset()
     rebuilds: ClassVar[Literal["affected", "all"] | None] = None
     families: ClassVar[frozenset[Family]] = ANY_FAMILY
+    prepares: ClassVar[tuple[Preparation, ...]] = ()
 
-    def jobs(self, view: View) -> list[Job]:
-        """Carry every constituent of the parent over."""
-        return [Job(member.shard, member.key, ()) for member in view.parent.constituents]
+    def refuses(self, view: View) -> str | None:  # noqa: ARG002
+        """Refuse no deletion."""
+        return None
+
+    def job(self, view: View, shard: int) -> Job | None:
+        """Carry the parent's constituent over."""
+        member = view.parent.constituent(shard)
+        return Job(shard, member.key, ()) if member else None
 
     def run(self, view: View, job: Job, on_step: OnStep | None = None) -> Receipt:  # noqa: ARG002
         """Find the parent's state."""
         return carried_over(view, job)
-
-
-def carried_over(view: View, job: Job) -> Receipt:
-    """Return the receipt of a parent's constituent that stays as it is."""
-    view.store.require(job.key)
-    receipt = view.store.receipt(job.key)
-    if receipt is None:  # `require` has just read it
-        raise RuntimeError(f"receipt of {job.key[:12]} vanished")
-    return receipt

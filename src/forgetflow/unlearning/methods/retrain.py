@@ -11,9 +11,12 @@ from typing import ClassVar, Literal
 
 from forgetflow.keys.digests import digest_of
 from forgetflow.store.receipt import Receipt
+from forgetflow.training.promise import Guarantee
 from forgetflow.training.trainer import train_chains
 from forgetflow.training.work import OnStep
-from forgetflow.unlearning.protocol import ANY_FAMILY, Access, Family, Guarantee, Job, View
+from forgetflow.unlearning.preparation import Preparation
+from forgetflow.unlearning.protocol import ANY_FAMILY, Family, Job
+from forgetflow.unlearning.view import Access, View
 
 
 class Retrain:
@@ -24,14 +27,18 @@ class Retrain:
     needs: ClassVar[frozenset[Access]] = frozenset({Access.RETAIN, Access.LABELS})
     rebuilds: ClassVar[Literal["affected", "all"] | None] = "all"
     families: ClassVar[frozenset[Family]] = ANY_FAMILY
+    prepares: ClassVar[tuple[Preparation, ...]] = ()
 
-    def jobs(self, view: View) -> list[Job]:
-        """One job per shard that still holds records; all of its states count as cost."""
-        jobs = []
-        for shard in view.occupied:
-            keys = view.keys_after(shard, _root(view.recipe.digest))
-            jobs.append(Job(shard, keys[-1], tuple(keys)))
-        return jobs
+    def refuses(self, view: View) -> str | None:  # noqa: ARG002
+        """Refuse no deletion."""
+        return None
+
+    def job(self, view: View, shard: int) -> Job | None:
+        """Build what still holds records; all of its states count as cost."""
+        if shard not in view.occupied:
+            return None
+        keys = view.keys_after(shard, _root(view.recipe.digest))
+        return Job(shard, keys[-1], tuple(keys))
 
     def run(self, view: View, job: Job, on_step: OnStep | None = None) -> Receipt:
         """Train one constituent from scratch."""

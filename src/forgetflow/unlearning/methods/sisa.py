@@ -8,9 +8,12 @@ from collections.abc import Sequence
 from typing import ClassVar, Literal
 
 from forgetflow.store.receipt import Receipt
+from forgetflow.training.promise import Guarantee
 from forgetflow.training.trainer import train_chains
 from forgetflow.training.work import OnStep
-from forgetflow.unlearning.protocol import ANY_FAMILY, Access, Family, Guarantee, Job, View
+from forgetflow.unlearning.preparation import Preparation
+from forgetflow.unlearning.protocol import ANY_FAMILY, Family, Job
+from forgetflow.unlearning.view import Access, View
 
 
 class Sisa:
@@ -21,15 +24,18 @@ class Sisa:
     needs: ClassVar[frozenset[Access]] = frozenset({Access.RETAIN, Access.LABELS})
     rebuilds: ClassVar[Literal["affected", "all"] | None] = "affected"
     families: ClassVar[frozenset[Family]] = ANY_FAMILY
+    prepares: ClassVar[tuple[Preparation, ...]] = ()
 
-    def jobs(self, view: View) -> list[Job]:
-        """One job per shard that still holds records; `fresh` counts from the restart slice."""
-        jobs = []
-        for shard in view.occupied:
-            keys = view.keys_after(shard)
-            known = set(view.keys_before(shard))
-            jobs.append(Job(shard, keys[-1], tuple(key for key in keys if key not in known)))
-        return jobs
+    def refuses(self, view: View) -> str | None:  # noqa: ARG002
+        """Refuse no deletion."""
+        return None
+
+    def job(self, view: View, shard: int) -> Job | None:
+        """Build what still holds records; `fresh` counts from the restart slice."""
+        if shard not in view.occupied:
+            return None
+        keys, known = view.keys_after(shard), set(view.keys_before(shard))
+        return Job(shard, keys[-1], tuple(key for key in keys if key not in known))
 
     def run(self, view: View, job: Job, on_step: OnStep | None = None) -> Receipt:
         """Train the missing states of one chain."""

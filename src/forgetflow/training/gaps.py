@@ -16,7 +16,7 @@ from forgetflow.training.work import Work
 
 
 @dataclass(frozen=True, eq=False)
-class Leg:
+class Gap:
     """Neighbouring slices of one chain whose states are missing.
 
     Attributes:
@@ -43,7 +43,7 @@ class Leg:
         return sum(self.plan[self.first : self.last + 1]) - self.resumed
 
     def track(self, data: Resident) -> Track:
-        """Return the plan of this leg, one segment a slice."""
+        """Return the plan of this gap, one segment a slice."""
         segments = []
         for number in range(self.first, self.last + 1):
             parts = [part.digests for part in self.chain.slices[: number + 1]]
@@ -56,7 +56,7 @@ class Leg:
         return Track(segments)
 
 
-def missing_legs(store: Store, task: tuple[Chain, Recipe], work: Work) -> list[Leg]:
+def gaps_of(store: Store, task: tuple[Chain, Recipe], work: Work) -> list[Gap]:
     """Return what of a chain is missing."""
     chain, recipe = task
     train = recipe.train
@@ -71,17 +71,18 @@ def missing_legs(store: Store, task: tuple[Chain, Recipe], work: Work) -> list[L
         if number not in missing:
             # There is one if a kill came between writing the state and removing it.
             store.remove(progress_key(key))
-    legs = []
+    gaps = []
     for first in missing:
         if first - 1 in missing:
             continue
         last = next(n for n in range(first, len(chain.keys)) if n + 1 not in missing)
-        progress = store.verify(progress_key(chain.keys[first]))
+        logs = train.log == "stored"  # which a recovery point would cut in two
+        progress = None if logs else store.verify(progress_key(chain.keys[first]))
         steps, seconds = 0, 0.0
         if progress:
             steps, seconds = progress.facts["steps"], progress.facts["seconds"]
-        legs.append(Leg(chain, recipe, first, last, plan, steps, seconds, work))
-    return legs
+        gaps.append(Gap(chain, recipe, first, last, plan, steps, seconds, work))
+    return gaps
 
 
 def progress_key(key: str) -> str:

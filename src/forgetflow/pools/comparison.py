@@ -14,8 +14,8 @@ import numpy as np
 from forgetflow.config.project import Project
 from forgetflow.errors import InputError
 from forgetflow.keys.digests import keyed_hash, keyed_order
-from forgetflow.pools.plan import Plan, Step
-from forgetflow.pools.pool import member_seed
+from forgetflow.pools.member import member_seed
+from forgetflow.pools.procedure import Procedure, Step
 from forgetflow.requests.batches import ORIGINAL, forgotten_ids, read_batches
 from forgetflow.training.workspace import Mask, Workspace
 from forgetflow.unlearning.registry import method_named
@@ -28,7 +28,7 @@ PARENT = "none"
 
 
 @dataclass(frozen=True, eq=False)
-class Trial:
+class Comparison:
     """A deletion whose procedures are to be judged.
 
     Attributes:
@@ -47,8 +47,8 @@ class Trial:
     forget: Mask
 
     @classmethod
-    def of_batch(cls, project: Project, space: Workspace, batch: str) -> "Trial":
-        """Return the trial of a sealed batch, with all batches before it."""
+    def of_batch(cls, project: Project, space: Workspace, batch: str) -> "Comparison":
+        """Return the comparison on a sealed batch, with all batches before it."""
         entries = read_batches(project)
         lineage = [batch]
         while (parent := entries[lineage[-1]].parent) != ORIGINAL:
@@ -63,8 +63,8 @@ class Trial:
     @classmethod
     def of_sample(
         cls, project: Project, space: Workspace, label: int | None, records: int | None
-    ) -> "Trial":
-        """Return the trial of a forget set that nobody asked for: a class, or a draw.
+    ) -> "Comparison":
+        """Return the comparison on a forget set that nobody asked for: a class, or a draw.
 
         Records that a sealed batch forgets take no part, neither to be learned nor forgotten.
 
@@ -94,21 +94,25 @@ class Trial:
         name = "sample" if label is None else f"class {space.records.schema.class_names[label]}"
         return cls(space, base, (), f"{name}, {count} records", base & ~forget, forget)
 
-    def pool(self, contender: str, members: int) -> "Plan":
-        """Return the plan of a contender's pool; see the module's text for the names."""
+    def procedure(self, contender: str, members: int) -> Procedure:
+        """Return how a contender's members come about; see the module's text for the names.
+
+        Raises:
+            InputError: there is no such method, or the deletion is not for it.
+        """
         role = contender if contender in ORACLES else SUBJECT
         seeds = [member_seed(self.space.settings.run.seed, role, m) for m in range(members)]
         if contender in ORACLES:
-            return Plan(self.space, "build", seeds, keep=self.retain)
+            return Procedure(self.space, seeds, self.retain)
         if contender == ORIGINAL:
-            return Plan(self.space, "build", seeds, keep=self.base)
+            return Procedure(self.space, seeds, self.base)
         if contender == PARENT:
             return self._after(self.before, seeds)
         this = Step(self.batch, method_named(contender), self.retain, self.forget)
         return self._after((*self.before, this), seeds)
 
-    def _after(self, steps: Sequence[Step], seeds: Sequence[int]) -> "Plan":
+    def _after(self, steps: Sequence[Step], seeds: Sequence[int]) -> Procedure:
         """Return the pool after these deletions."""
         if not steps:
-            return Plan(self.space, "build", seeds, keep=self.base)
-        return Plan(self.space, "unlearn", seeds, self._after(steps[:-1], seeds), steps[-1])
+            return Procedure(self.space, seeds, self.base)
+        return Procedure(self.space, seeds, self._after(steps[:-1], seeds), steps[-1])

@@ -1,0 +1,1 @@
+"""What methods presuppose of trained constituents: one file each."""
