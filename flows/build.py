@@ -14,7 +14,7 @@ from flows.outputs import holds, write_receipt
 from flows.runner import task_runner
 from flows.tasks import CACHED, train_all
 from forgetflow.attribution.attribute import attribute as attribute_scores
-from forgetflow.attribution.registry import ENGINES
+from forgetflow.attribution.registry import ATTRIBUTORS
 from forgetflow.attribution.scores import write_scores
 from forgetflow.config.project import Project
 from forgetflow.keys.code import code_digest, module_of
@@ -24,7 +24,7 @@ from forgetflow.partition.registry import PLACEMENTS, place
 from forgetflow.records.ingest import ingest as ingest_records
 from forgetflow.records.record_set import read_record_set
 from forgetflow.requests.batches import ORIGINAL
-from forgetflow.training.card import read_card, write_model
+from forgetflow.training.card import card_digest, read_card, write_model
 from forgetflow.training.ensemble import Ensemble
 
 
@@ -68,24 +68,25 @@ def train() -> str:
     return card.digest
 
 
-@flow(name="attribute")
-def attribute() -> dict[str, Any]:
-    """Score how every training record moves the original model's margins on test records."""
+@flow(name="attribute", flow_run_name="attribute {generation}")
+def attribute(generation: str = ORIGINAL) -> dict[str, Any]:
+    """Score how the records a generation learned from move its margins on test records."""
     project = Project.find()
     open_slots(project)
     settings, engine = project.settings.attribution, project.settings.attribution_method
+    card = read_card(project.model(generation))
     key = digest_of(
         {
-            "model": read_card(project.model(ORIGINAL)).digest,
-            "train": opened.workspace(project).records.digest,
+            "model": card_digest(card),
+            "train": card.retain_digest,
             "test": read_record_set(project.test).digest,
             "attribution": settings.model_dump(mode="json"),
             "engine": engine,
-            "code": code_digest(module_of(attribute_scores), module_of(ENGINES[engine])),
+            "code": code_digest(module_of(attribute_scores), module_of(ATTRIBUTORS[engine])),
         }
     )
-    fresh = not holds(project.attribution(ORIGINAL), key)
-    return attribute_task.with_options(refresh_cache=fresh)(key=key)
+    fresh = not holds(project.attribution(generation), key)
+    return attribute_task.with_options(refresh_cache=fresh)(key=key, generation=generation)
 
 
 @flow(name="build")
@@ -118,17 +119,18 @@ def partition_task(key: str) -> dict[str, Any]:
     return assignment.summary()
 
 
-@task(name="attribute", **CACHED)
-def attribute_task(key: str) -> dict[str, Any]:
-    """Write `attribution/original`; the result holds aggregates only."""
+@task(name="attribute", task_run_name="attribute {generation}", **CACHED)
+def attribute_task(key: str, generation: str) -> dict[str, Any]:
+    """Write `attribution/<generation>`; the result holds aggregates only."""
     project = Project.find()
     space = opened.workspace(project)
-    folder = project.attribution(ORIGINAL)
+    folder = project.attribution(generation)
+    first = generation == ORIGINAL
     with device_slot(project):
         scores = attribute_scores(
             space,
-            Ensemble.load(project.model(ORIGINAL), space.recipe.device),
-            space.everything,
+            Ensemble.load(project.model(generation), space.recipe.device),
+            space.everything if first else opened.deletion(project, generation).retain,
             read_record_set(project.test),
             project.settings.attribution,
         )

@@ -36,7 +36,7 @@ def _run(name: str, generation: str, method: str) -> None:
         "ingest": build.ingest,
         "partition": build.partition,
         "train": build.train,
-        "attribute": build.attribute,
+        "attribute": lambda: build.attribute(generation),
         "forget": lambda: forget.unlearn(generation, method),
         "evaluate": lambda: evaluate.evaluate(generation),
         "report": report.report,

@@ -5,7 +5,8 @@ import numpy as np
 import pytest
 
 from forgetflow.attribution.attribute import attribute
-from forgetflow.attribution.registry import ENGINES
+from forgetflow.attribution.grad_dot import GradDot
+from forgetflow.attribution.registry import ATTRIBUTORS
 from forgetflow.attribution.task import choose_queries
 from forgetflow.config.attribution import AttributionSettings
 from forgetflow.errors import InputError, VerdictError
@@ -20,7 +21,7 @@ def rows_of(scores):
 
 def test_every_engine_of_params_yaml_is_registered():
     known = set(get_args(AttributionSettings.model_fields["method"].annotation))
-    assert set(ENGINES) == known - {"auto"}  # which stands for one of the others
+    assert set(ATTRIBUTORS) == known - {"auto"}  # which stands for one of the others
 
 
 def test_rows_and_columns_are_the_records_by_digest(trained, scores):
@@ -154,7 +155,9 @@ def test_one_class_has_no_margin(trained):
 
 
 def test_a_diverged_model_is_refused(trained, monkeypatch):
-    broken = lambda task, settings: np.full((1, 1), np.nan, np.float32)  # noqa: E731
-    monkeypatch.setitem(ENGINES, "grad_dot", broken)
+    def broken(self, task, classes, prepared, settings):
+        return np.full((1, 1, 1), np.nan, np.float32)
+
+    monkeypatch.setattr(GradDot, "scores", broken)
     with pytest.raises(VerdictError, match="learning_rate"):
         attribute(trained.workspace, trained.ensemble, trained.keep, trained.test, SETTINGS)

@@ -8,11 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from forgetflow.attribution import grad_dot
-from forgetflow.attribution.grad_dot import loss, margin, per_sample_gradients
+from forgetflow.attribution.grad_dot import GradDot
 from forgetflow.attribution.task import build
 from forgetflow.config.attribution import AttributionSettings
 from forgetflow.config.model import ModelSettings
 from forgetflow.models.build import build as build_network
+from forgetflow.training.gradients import chunk_size, loss, margin, per_sample_gradients
 
 OBJECTIVES = {
     "loss": (loss, lambda z, c: nn.functional.cross_entropy(z[None], c[None])),
@@ -29,6 +30,13 @@ def small_task(trained, ensemble=None):
     task = build(trained.workspace, ensemble or trained.ensemble, trained.keep, trained.test, 7)
     first = np.arange(40)
     return replace(task, train=task.train.take(first), shard=task.shard[first])
+
+
+def scores_of(task, classes=None):
+    """Scores of the queries' own classes, or of given ones."""
+    chosen = task.queries.labels[:, None] if classes is None else classes
+    found = GradDot().scores(task, np.array(chosen), {}, AttributionSettings())
+    return found[:, :, 0] if classes is None else found
 
 
 @pytest.mark.parametrize("architecture", ["mlp", "lenet"])
@@ -62,7 +70,7 @@ def test_loss_gradient_survives_an_almost_perfect_fit():
 def test_score_is_the_derivative_of_the_mean_margin_along_a_step_down_the_loss(trained):
     ensemble = double(trained.ensemble)
     task = small_task(trained, ensemble)
-    tau = grad_dot.scores(task, AttributionSettings())
+    tau = scores_of(task)
     queries = torch.from_numpy(task.queries.inputs).double()
     labels = torch.from_numpy(np.array(task.queries.labels))
     others = ~torch.eye(10, dtype=torch.bool)[labels]
@@ -114,7 +122,7 @@ def test_weights_of_another_constituent_do_not_reach_a_record(trained, scores):
 
 def test_a_record_raises_its_own_margin(trained):
     task = small_task(trained)
-    own = grad_dot.scores(replace(task, queries=task.train), AttributionSettings()).diagonal()
+    own = scores_of(replace(task, queries=task.train)).diagonal()
     assert (own > 0).all()
 
 
@@ -154,4 +162,23 @@ def test_gradients_alive_at_any_time_stay_under_the_bound(trained, monkeypatch):
 
 
 def test_one_gradient_too_large_for_the_bound_still_goes_through(trained):
-    assert grad_dot.chunk_size(trained.ensemble.networks[0], 1) == 1
+    assert chunk_size(trained.ensemble.networks[0], 1) == 1
+
+
+def test_every_class_of_every_query_can_be_explained(trained):
+    """The scores of a class are those of the query as if it had that label."""
+    task = small_task(trained)
+    everything = np.tile(np.arange(10), (len(task.queries), 1))
+    whole = scores_of(task, everything)
+    assert whole.shape == (40, 7, 10)
+    own = np.array(task.queries.labels)
+    np.testing.assert_allclose(
+        whole[:, np.arange(7), own], scores_of(task), rtol=1e-5, atol=1e-6 * np.abs(whole).max()
+    )
+    shifted = (own[:, None] + 1) % 10
+    np.testing.assert_allclose(
+        whole[:, np.arange(7), shifted[:, 0]],
+        scores_of(task, shifted)[:, :, 0],
+        rtol=1e-5,
+        atol=1e-6 * np.abs(whole).max(),
+    )

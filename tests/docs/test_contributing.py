@@ -9,14 +9,20 @@ import pytest
 
 from tests.docs.blocks import REPOSITORY, carry_out, patched, section
 
-RECIPES = ("a model", "a measure", "an audit measure", "a data source")
+RECIPES = (
+    "an unlearning method",
+    "a model",
+    "a measure",
+    "an audit measure",
+    "a data source",
+)
 
 
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory):
     """The sources and tests with all recipes carried out, and the tests that these brought."""
     root = tmp_path_factory.mktemp("contributed")
-    for name in ("src", "flows", "tests", "tools"):
+    for name in ("src", "flows", "tests", "tools", "benchmarks"):
         shutil.copytree(
             REPOSITORY / name, root / name, ignore=shutil.ignore_patterns("__pycache__")
         )
@@ -52,6 +58,15 @@ def test_what_recipes_add_is_in_the_style_of_the_house(copy):
     for arguments in (["check"], ["format", "--check"]):
         done = run(root, "ruff", *arguments, "src", "tests")
         assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_the_laws_of_methods_hold_the_one_that_a_recipe_adds(copy):
+    root, _ = copy
+    laws = "tests/unlearning/test_laws.py"
+    done = run(root, "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", laws, "-k", "noise")
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "deselected" in done.stdout
+    assert "no tests ran" not in done.stdout
 
 
 @pytest.mark.parametrize("source", ["", "b\na\n", "a\nb\na\nb\n"])

@@ -1,6 +1,6 @@
 """Attribution: how much each training record moves each query, as train x query scores.
 
-records kept, test records ─► task.build ─► Task ─► engine ─► Scores ─► scores.safetensors
+records kept, test records ─► task.build ─► Task ─► attributor ─► Scores ─► scores.safetensors
 summary.json
 """
 
@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from forgetflow.attribution.registry import ENGINES
+from forgetflow.attribution.registry import ATTRIBUTORS
 from forgetflow.attribution.scores import Scores, Summary
 from forgetflow.attribution.task import build
 from forgetflow.config.attribution import AttributionSettings
@@ -47,13 +47,15 @@ def attribute(
         VerdictError: the kept records are not those the model learned from, or a score is not
             a finite number.
     """
-    task = build(workspace, ensemble, keep, test, settings.queries)
-    engine = workspace.settings.attribution_method
-    if engine == "none":
+    attributor = ATTRIBUTORS[workspace.settings.attribution_method]
+    task = build(workspace, ensemble, keep, test, settings.queries, attributor.sources)
+    if attributor.name == "none":
         nobody = np.zeros(len(task.train), bool)
         nothing = np.zeros(len(task.queries), bool)
         task = replace(task, train=task.train.take(nobody), queries=task.queries.take(nothing))
-    values = ENGINES[engine](task, settings)
+    prepared = attributor.prepare(task, settings)
+    own_class = np.asarray(task.queries.labels)[:, None]  # (Q, 1)
+    values = attributor.scores(task, own_class, prepared, settings)[:, :, 0]  # (N, Q)
     if not np.isfinite(values).all():
         raise VerdictError(
             f"model {ensemble.card.generation} has scores that are not finite: its training "
@@ -65,7 +67,7 @@ def attribute(
         query_digests=task.queries.digests,
         values=values,
         summary=Summary(
-            engine=engine,
+            engine=attributor.name,
             settings=settings.model_dump(mode="json"),
             generation=ensemble.card.generation,
             model=ensemble.card.digest,

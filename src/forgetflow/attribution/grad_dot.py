@@ -30,41 +30,61 @@ Notation:
     - P: parameters of one constituent
 """
 
-from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.func import functional_call, grad, vmap
 
-from forgetflow.attribution.task import Task
+from forgetflow.attribution.protocol import Prepared
+from forgetflow.attribution.task import Source, Task
 from forgetflow.config.attribution import AttributionSettings
-from forgetflow.records.record_set import RecordSet
-
-Objective = Callable[[Tensor, Tensor], Tensor]
-"""Maps logits (C,) and a class index () to a number ()."""
+from forgetflow.training.gradients import chunk_size, chunks, loss, margin, per_sample_gradients
 
 
-def scores(task: Task, settings: AttributionSettings) -> NDArray[np.float32]:
-    """Return tau, float32 (N, Q), in margin (nats) per unit of step size.
+@dataclass(frozen=True)
+class GradDot:
+    """Gradient dot products at the final weights."""
 
-    One constituent after another, in chunks: `settings.gradient_mib` bounds the per-sample
-    gradients alive at any time (half for queries, half for train records, at least one each).
-    Activations of a chunk come on top. Time: N + S Q per-sample gradients, and the N once more
-    for every further chunk of queries.
-    """
-    ensemble, device = task.ensemble, task.ensemble.device
-    queries = _on(device, task.queries, np.arange(len(task.queries)))
-    tau = np.zeros((len(task.train), len(task.queries)), np.float32)
-    for constituent, network in zip(ensemble.card.constituents, ensemble.networks, strict=True):
-        rows = np.flatnonzero(task.shard == constituent.shard)
-        if not len(rows):
-            continue
-        train = _on(device, task.train, rows)
-        dots = dot_products(network, train, queries, settings.gradient_mib * 2**20)
-        tau[rows] = -dots / len(ensemble.networks)
-    return tau
+    name: str = "grad_dot"
+    sources: frozenset[Source] = frozenset({Source.WEIGHTS})
+
+    def prepare(self, task: Task, settings: AttributionSettings) -> Prepared:  # noqa: ARG002
+        """There is nothing to prepare: gradients of records are too large to keep."""
+        return {}
+
+    def scores(
+        self,
+        task: Task,
+        classes: NDArray[np.int64],
+        prepared: Prepared,  # noqa: ARG002
+        settings: AttributionSettings,
+    ) -> NDArray[np.float32]:
+        """Return tau, float32 (N, Q, K), in margin (nats) per unit of step size.
+
+        One constituent after another, in chunks: `settings.gradient_mib` bounds the per-sample
+        gradients alive at any time (half for queries, half for train records, at least one each).
+        Activations of a chunk come on top. Time: N + S Q K per-sample gradients, and the N once
+        more for every further chunk of queries.
+        """
+        ensemble, device = task.ensemble, task.ensemble.device
+        count, each = classes.shape
+        inputs = torch.from_numpy(task.queries.inputs).to(device)
+        explained = torch.from_numpy(classes).to(device).flatten()  # (Q K,)
+        queries = (inputs.repeat_interleave(each, dim=0), explained)
+        tau = np.zeros((len(task.train), count * each), np.float32)
+        for constituent, network in zip(ensemble.card.constituents, ensemble.networks, strict=True):
+            rows = np.flatnonzero(task.shard == constituent.shard)
+            if not len(rows):
+                continue
+            train = (
+                torch.from_numpy(task.train.inputs[rows]).to(device),
+                torch.from_numpy(task.train.labels[rows]).to(device),
+            )
+            dots = dot_products(network, train, queries, settings.gradient_mib * 2**20)
+            tau[rows] = -dots / len(ensemble.networks)
+        return tau.reshape(len(tau), count, each)  # (N, Q, K)
 
 
 def dot_products(
@@ -81,63 +101,14 @@ def dot_products(
         queries: inputs (Q, *input_shape) and class indices (Q,), likewise.
         gradient_bytes: bytes of per-sample gradients alive at any time.
     """
-    chunk = chunk_size(network, gradient_bytes)
+    size = chunk_size(network, gradient_bytes // 2)
     columns = []
-    for some_queries in _chunks(queries, chunk):
+    for some_queries in chunks(*queries, size):
         margins = per_sample_gradients(network, margin, *some_queries)
         columns.append(
-            torch.cat([_block(network, records, margins) for records in _chunks(train, chunk)])
+            torch.cat([_block(network, records, margins) for records in chunks(*train, size)])
         )
     return torch.cat(columns, dim=1).cpu().numpy()
-
-
-def chunk_size(network: nn.Module, gradient_bytes: int) -> int:
-    """Return how many gradients fit into half of `gradient_bytes`, at least 1."""
-    one = sum(p.numel() * p.element_size() for p in network.parameters())
-    return max(1, gradient_bytes // (2 * one))
-
-
-def per_sample_gradients(
-    network: nn.Module, objective: Objective, inputs: Tensor, classes: Tensor
-) -> dict[str, Tensor]:
-    """Return the gradient of each record's objective with respect to every parameter.
-
-    Args:
-        network: in evaluation mode, so that no record touches another's forward pass.
-        objective: `loss` or `margin`.
-        inputs: (B, *input_shape); converted to the network's precision.
-        classes: class indices int64 (B,).
-
-    Returns:
-        One tensor (B, *parameter.shape) per parameter name.
-    """
-    weights = {name: value.detach() for name, value in network.named_parameters()}
-    buffers = dict(network.named_buffers())
-
-    def of_one(weights: dict[str, Tensor], record: Tensor, label: Tensor) -> Tensor:
-        logits = functional_call(network, (weights, buffers), (record.unsqueeze(0),))  # (1, C)
-        return objective(logits[0], label)
-
-    precision = next(iter(weights.values())).dtype
-    return vmap(grad(of_one), in_dims=(None, 0, 0))(weights, inputs.to(precision), classes)
-
-
-def margin(logits: Tensor, label: Tensor) -> Tensor:
-    """Return the logit of class `label` minus the logsumexp of all others: log(p / (1 - p))."""
-    correct = torch.arange(len(logits), device=logits.device) == label  # (C,)
-    return (logits * correct).sum() - logits.masked_fill(correct, -torch.inf).logsumexp(dim=0)
-
-
-def loss(logits: Tensor, label: Tensor) -> Tensor:
-    """Return the cross-entropy -log p, as -log sigmoid(margin)."""
-    return -nn.functional.logsigmoid(margin(logits, label))
-
-
-def _on(device: torch.device, records: RecordSet, rows: NDArray[np.intp]) -> tuple[Tensor, Tensor]:
-    return (
-        torch.from_numpy(records.inputs[rows]).to(device),
-        torch.from_numpy(records.labels[rows]).to(device),
-    )
 
 
 def _block(
@@ -147,9 +118,3 @@ def _block(
     losses = per_sample_gradients(network, loss, *records)
     products = [losses[name].flatten(1) @ margins[name].flatten(1).T for name in margins]
     return torch.stack(products).sum(dim=0)
-
-
-def _chunks(records: tuple[Tensor, Tensor], size: int) -> Iterator[tuple[Tensor, Tensor]]:
-    inputs, classes = records
-    for first in range(0, len(inputs), size):
-        yield inputs[first : first + size], classes[first : first + size]
