@@ -85,8 +85,8 @@ def draw(label: str, frame: Frame, paint: Callable[["Axes"], None]) -> str:
         axes = sheet.add_axes((left / width, bottom / height, across, up), frameon=False)
         axes.grid(visible=True, axis="y")
         axes.tick_params(length=0, left=False, bottom=False, top=False, pad=6)
-        axes.xaxis.set_label_coords(0, -30 / (height - top - bottom))
-        axes.xaxis.label.set(ha="left", va="baseline")
+        axes.xaxis.set_label_coords(0.5, -30 / (height - top - bottom))
+        axes.xaxis.label.set_verticalalignment("baseline")
         paint(axes)
         for artist in sheet.findobj():
             artist.set_clip_on(False)
