@@ -84,7 +84,7 @@ def bars(title: str, rows: Sequence[Bar]) -> Chart:
 
     def paint(axes: "Axes") -> None:
         axes.set(xlim=(0, whole), ylim=(len(rows) - 0.5, -0.5), xticks=[])
-        axes.set_yticks(range(len(rows)), [short(row.name, 20) for row in rows])
+        axes.set_yticks(range(len(rows)), [short(row.name, 16) for row in rows])
         axes.grid(visible=False)
         axes.tick_params(axis="y", labelcolor=INK)
         for y, row in enumerate(rows):
@@ -150,7 +150,7 @@ def intervals(
         axes.xaxis.tick_top()
         axes.grid(visible=True, axis="x")
         axes.tick_params(axis="y", labelcolor=INK)
-        axes.set_yticks(range(len(rows)), [short(row.name, 18) for row in rows])
+        axes.set_yticks(range(len(rows)), [short(row.name, 16) for row in rows])
         if band is not None:
             middle, half = sum(band) / 2, max(band[1] - band[0], (axis[1] - axis[0]) / 40) / 2
             axes.axvspan(middle - half, middle + half, color=ORACLE, alpha=0.18, linewidth=0)
