@@ -143,7 +143,7 @@ def unlearn_here(batch: str, method: str) -> dict[str, Any]:
     from forgetflow.config.project import Project
 
     project = start_here()
-    from flows import opened
+    from flows import inputs
     from flows.forget import unlearn
     from forgetflow.unlearning.protocol import jobs_of
     from forgetflow.unlearning.registry import method_named
@@ -153,7 +153,7 @@ def unlearn_here(batch: str, method: str) -> dict[str, Any]:
     weights = unlearn(batch, method)
     wall, cpu = time.perf_counter() - started, time.process_time() - used
     chosen = method_named(method)
-    view = opened.deletion(Project(project), batch).view(chosen)
+    view = inputs.deletion(Project(project), batch).view(chosen)
     jobs = jobs_of(chosen, view)
     cost = deletion_cost(view, jobs)
     for key in [key for job in jobs for key in job.fresh]:

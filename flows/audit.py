@@ -12,18 +12,19 @@ from prefect import task
 from prefect.futures import as_completed
 
 from flows.devices import device_slot, slots, uses_gpu
-from flows.growing import ComparisonName, comparison_named, grow_members
+from flows.members import ComparisonName, comparison_named, grow_members
 from flows.progress import progress_bars
 from flows.tasks import CACHED
-from forgetflow.audit.audit import Audit, audit_files
+from forgetflow.audit.audit import Audit, audit_files, write_no_audit
 from forgetflow.audit.audit import audit as judge
-from forgetflow.audit.context import CONTROLS, FLOOR, ORACLE, ORIGINAL, AuditContext
-from forgetflow.audit.registry import AUDITS
+from forgetflow.audit.audit import code as audit_code
+from forgetflow.audit.context import CONTROLS, FLOOR, ORACLE, ORIGINAL, SETS, AuditContext
+from forgetflow.audit.summary import headline
 from forgetflow.config.evaluate import AuditSettings
 from forgetflow.config.project import Project
 from forgetflow.errors import VerdictError
+from forgetflow.evaluation.evaluate import Evaluation
 from forgetflow.files.atomic import write_folder
-from forgetflow.keys.code import code_digest, module_of
 from forgetflow.keys.digests import digest_of
 from forgetflow.pages.audit.page import audit_page
 from forgetflow.pools.comparison import PARENT
@@ -34,10 +35,42 @@ from forgetflow.pools.procedure import Procedure
 from forgetflow.pools.workers import warm_workers
 from forgetflow.records.record_set import read_record_set
 from forgetflow.training import environment
+from forgetflow.training.card import ModelCard
 from forgetflow.unlearning.registry import method_named
 
 TEACHERS = 4
 """Untrained networks that ZRF compares with."""
+
+
+def audit_generation(project: Project, card: ModelCard, evaluation: Evaluation) -> dict[str, Any]:
+    """Judge the procedure that made a generation and write `audit/<generation>`.
+
+    Returns:
+        `audit`: the headline of its figures, or why there is none.
+    """
+    reason = _no_audit(project, evaluation)
+    folder = project.audit(card.generation)
+    if reason:
+        write_no_audit(folder, reason)
+        return {"audit": {"misbehaving": None, "reason": reason}}
+    found = audit(
+        project, {"batch": card.generation}, [card.method], project.settings.evaluate.audit
+    )
+    write_audit(found, folder)
+    return {"audit": headline(found, card.method)}
+
+
+def _no_audit(project: Project, evaluation: Evaluation) -> str | None:
+    """Return why no audit can be made, or None."""
+    if not project.settings.evaluate.audit.members:
+        return "no audit: evaluate.audit.members is 0"
+    few = evaluation.figure("records.forget") or 0
+    if few < project.settings.evaluate.audit.min_records:
+        return f"no audit: {few} forgotten records are fewer than evaluate.audit.min_records"
+    empty = [name for name in SETS if not evaluation.figure(f"records.{name}")]
+    if empty:
+        return f"no audit: there are no {' and no '.join(empty)} records"
+    return None
 
 
 def audit(
@@ -47,7 +80,7 @@ def audit(
 
     Args:
         project: the project.
-        name: the deletion; see `flows.growing`.
+        name: the deletion; see `flows.members`.
         methods: names of unlearning methods; controls among them are not listed twice.
         settings: pool size and what the measures need.
 
@@ -74,9 +107,7 @@ def audit(
             "aggregation": comparison.space.settings.aggregation,
             "teachers": TEACHERS,
             "seed": comparison.space.settings.run.seed,
-            "code": code_digest(
-                module_of(judge), module_of(Untrained), *map(module_of, AUDITS.values())
-            ),
+            "code": audit_code(),
         }
     )
     found = judge_task(

@@ -7,20 +7,20 @@ from typing import Any
 
 from prefect import flow, task
 
-from flows import opened
+from flows import inputs
 from flows.devices import device_slot, open_slots
 from flows.evaluate import evaluate
 from flows.outputs import holds, write_receipt
 from flows.runner import task_runner
 from flows.tasks import CACHED, train_all
 from forgetflow.attribution.attribute import attribute as attribute_scores
-from forgetflow.attribution.registry import ATTRIBUTORS
+from forgetflow.attribution.attribute import code as attribution_code
 from forgetflow.attribution.scores import write_scores
 from forgetflow.config.project import Project
-from forgetflow.keys.code import code_digest, module_of
 from forgetflow.keys.digests import bytes_digest, digest_of
 from forgetflow.partition.assignment import write_assignment
-from forgetflow.partition.registry import PLACEMENTS, place
+from forgetflow.partition.registry import code as placement_code
+from forgetflow.partition.registry import place
 from forgetflow.records.ingest import ingest as ingest_records
 from forgetflow.records.record_set import read_record_set
 from forgetflow.requests.batches import ORIGINAL
@@ -46,7 +46,7 @@ def partition() -> dict[str, Any]:
             "priors": bytes_digest(records.priors.tobytes()),  # not part of a record's digest
             "partition": settings.partition.model_dump(mode="json"),
             "seed": settings.run.seed,
-            "code": code_digest(module_of(PLACEMENTS[settings.partition.method])),
+            "code": placement_code(settings.partition.method),
         }
     )
     fresh = not holds(project.partition, key)
@@ -59,7 +59,7 @@ def train() -> str:
     project = Project.find()
     open_slots(project)
     receipts = train_all(project)
-    space = opened.workspace(project)
+    space = inputs.workspace(project)
     keep = space.everything
     members = [space.constituent(shard, receipt, keep) for shard, receipt in receipts.items()]
     card = space.card(ORIGINAL, members, keep)
@@ -82,7 +82,7 @@ def attribute(generation: str = ORIGINAL) -> dict[str, Any]:
             "test": read_record_set(project.test).digest,
             "attribution": settings.model_dump(mode="json"),
             "engine": engine,
-            "code": code_digest(module_of(attribute_scores), module_of(ATTRIBUTORS[engine])),
+            "code": attribution_code(engine),
         }
     )
     fresh = not holds(project.attribution(generation), key)
@@ -123,14 +123,14 @@ def partition_task(key: str) -> dict[str, Any]:
 def attribute_task(key: str, generation: str) -> dict[str, Any]:
     """Write `attribution/<generation>`; the result holds aggregates only."""
     project = Project.find()
-    space = opened.workspace(project)
+    space = inputs.workspace(project)
     folder = project.attribution(generation)
     first = generation == ORIGINAL
     with device_slot(project):
         scores = attribute_scores(
             space,
             Ensemble.load(project.model(generation), space.recipe.device),
-            space.everything if first else opened.deletion(project, generation).retain,
+            space.everything if first else inputs.deletion(project, generation).retain,
             read_record_set(project.test),
             project.settings.attribution,
         )

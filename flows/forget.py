@@ -16,7 +16,7 @@ from typing import Any
 from filelock import FileLock
 from prefect import flow, task
 
-from flows import opened
+from flows import inputs
 from flows.devices import open_slots
 from flows.evaluate import evaluate
 from flows.report import report
@@ -40,7 +40,7 @@ def unlearn(batch: str, method: str) -> str:
     open_slots(project)
     chosen = method_named(method, project.settings)
     receipts = unlearn_all(project, batch, method)
-    deletion = opened.deletion(project, batch)
+    deletion = inputs.deletion(project, batch)
     card = deletion.card(chosen, receipts)
     write_model(deletion.workspace.store, card, project.model(batch))
     facts = {"method": method, "guarantee": card.guarantee, "weights": card.digest}

@@ -12,7 +12,8 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from filelock import FileLock
@@ -42,6 +43,20 @@ def configure() -> None:
     url = running_server(project)
     if url:
         os.environ.setdefault("PREFECT_API_URL", url)
+
+
+@contextmanager
+def without_heartbeats() -> Iterator[None]:
+    """Run the flows inside the block without Prefect's heartbeats. Call after `ensure_server`.
+
+    Prefect ends a run by waiting for its heartbeat thread, which sleeps a second at a time, and a
+    deletion makes four runs. Heartbeats serve automations that look for crashed runs; runs that
+    `flows.serve` starts keep them.
+    """
+    from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
+
+    with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
+        yield
 
 
 def prefect_home(project: Project) -> Path:

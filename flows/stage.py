@@ -7,7 +7,8 @@ import argparse
 import sys
 from collections.abc import Callable
 
-from flows.runtime import ensure_server
+from flows.runtime import ensure_server, without_heartbeats
+from forgetflow.cli.garbage import collect_rarely
 from forgetflow.config.project import Project
 from forgetflow.errors import ForgetflowError
 
@@ -21,7 +22,8 @@ def main(arguments: list[str]) -> int:
     given = parser.parse_args(arguments)
     try:
         ensure_server(Project.find())
-        _run(given.name, given.generation, given.method)
+        with without_heartbeats():
+            _run(given.name, given.generation, given.method)
     except ForgetflowError as error:
         sys.stderr.write(f"error: {error}\n")
         return error.exit_code
@@ -45,4 +47,5 @@ def _run(name: str, generation: str, method: str) -> None:
 
 
 if __name__ == "__main__":
+    collect_rarely()
     sys.exit(main(sys.argv[1:]))

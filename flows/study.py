@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.futures import PrefectFuture, as_completed
 
-from flows import opened
+from flows import inputs
 from flows.audit import audit, write_audit
 from flows.devices import device_slot, open_slots
 from flows.progress import progress_bars
@@ -40,7 +40,7 @@ def methods(name: dict[str, Any], compared: list[str], members: int) -> dict[str
     """Judge several unlearning methods on one forget set; writes `studies/methods`.
 
     Args:
-        name: the forget set; see `flows.growing`.
+        name: the forget set; see `flows.members`.
         compared: names of methods.
         members: models per contender.
 
@@ -82,7 +82,7 @@ def sharding(grid: dict[str, Any]) -> dict[str, Any]:
     project = Project.find()
     open_slots(project)
     asked = Grid.from_json(grid)
-    space = opened.workspace(project)
+    space = inputs.workspace(project)
     built = build_task_keys(project, space, asked)
     counted = count_task_keys(space, asked)
     futures: list[PrefectFuture[Any]] = [
@@ -127,7 +127,7 @@ def build_cell(
 ) -> Row:
     """Train the ensembles of one cell in memory and return their accuracies."""
     project = Project.find()
-    space = opened.workspace(project)
+    space = inputs.workspace(project)
     with device_slot(project):
         found = builds(space, read_record_set(project.test), shards, slices, seeds)
     seed = space.settings.run.seed
@@ -142,7 +142,7 @@ def count_cell(
     grid: dict[str, Any],
 ) -> list[Row]:
     """Count what drawn forget sets would train again in one cell."""
-    space = opened.workspace(Project.find())
+    space = inputs.workspace(Project.find())
     return point_rows(
         space.records,
         space.settings.train,

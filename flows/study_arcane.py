@@ -6,7 +6,7 @@ from typing import Any
 from prefect import flow, task
 from prefect.futures import PrefectFuture
 
-from flows import opened
+from flows import inputs
 from flows.devices import device_slot, open_slots
 from flows.runner import task_runner
 from flows.study import collect_all, facts_of, log_task
@@ -55,7 +55,7 @@ def arcane(grid: dict[str, Any]) -> dict[str, Any]:
     project = Project.find()
     open_slots(project)
     asked = ArcaneGrid.from_json(grid)
-    space = opened.workspace(project)
+    space = inputs.workspace(project)
     made_of = ingredients(project, space, asked)
     shards = len(set(space.records.labels.tolist()))
     layouts = [(1, 1), *((shards, blocks) for blocks in asked.blocks)]
@@ -117,7 +117,7 @@ def build_arcane(
 ) -> list[Row]:
     """Train ARCANE with one head and selection, for all numbers of blocks."""
     project, asked = Project.find(), ArcaneGrid.from_json(grid)
-    space, chosen = opened.workspace(project), Chosen(choice, share)
+    space, chosen = inputs.workspace(project), Chosen(choice, share)
     with device_slot(project):
         test = read_record_set(project.test)
         found = arcane_outcomes(space.records, test, space.settings, asked, head, chosen)
@@ -136,7 +136,7 @@ def build_network(
 ) -> list[Row]:
     """Train SISA, or with one shard of one slice the joint model."""
     project, asked = Project.find(), ArcaneGrid.from_json(grid)
-    space = opened.workspace(project)
+    space = inputs.workspace(project)
     with device_slot(project):
         test = read_record_set(project.test)
         found = network_outcomes(space.records, test, space.settings, shards, slices, asked.seeds)
@@ -152,7 +152,7 @@ def count_deletions(
     grid: dict[str, Any],
 ) -> list[Row]:
     """Count what drawn forget sets would train again with one selection."""
-    space = opened.workspace(Project.find())
+    space = inputs.workspace(Project.find())
     asked = ArcaneGrid.from_json(grid)
     return deletion_rows(space.records, space.settings, asked, Chosen(choice, share))
 
@@ -163,7 +163,7 @@ def count_sisa(
     grid: dict[str, Any],
 ) -> list[Row]:
     """Count what the same forget sets would train again with SISA."""
-    space = opened.workspace(Project.find())
+    space = inputs.workspace(Project.find())
     return sisa_rows(space.records, space.settings, ArcaneGrid.from_json(grid))
 
 
@@ -173,7 +173,7 @@ def count_orders(
     grid: dict[str, Any],
 ) -> list[Row]:
     """Count what forget sets drawn by prior would train again, for every order of blocks."""
-    space = opened.workspace(Project.find())
+    space = inputs.workspace(Project.find())
     return order_rows(space.records, space.settings, ArcaneGrid.from_json(grid))
 
 

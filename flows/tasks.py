@@ -11,14 +11,15 @@ from prefect import task
 from prefect.cache_policies import CacheKeyFnPolicy
 from prefect.futures import PrefectFuture, as_completed
 
-from flows import opened
+from flows import inputs
 from flows.devices import device_slot
 from flows.progress import progress_bars
 from forgetflow.config.project import Project
 from forgetflow.store.receipt import Receipt
 from forgetflow.training.trainer import train_chain
-from forgetflow.unlearning.protocol import Job, jobs_of
+from forgetflow.unlearning.protocol import Job, UnlearningMethod, jobs_of
 from forgetflow.unlearning.registry import method_named
+from forgetflow.unlearning.view import View
 
 CachedByKey = CacheKeyFnPolicy(cache_key_fn=lambda _, arguments: str(arguments["key"]))
 
@@ -34,11 +35,26 @@ CACHED: dict[str, Any] = {
 def train_shard(shard: int, key: str) -> dict[str, Any]:
     """Train one constituent of the original model."""
     project = Project.find()
-    space = opened.workspace(project)
+    space = inputs.workspace(project)
     chain = space.chain(shard, space.everything)
     _expect(chain.key, key)
     with device_slot(project):
         receipt, _ = train_chain(space.store, chain, space.recipe)
+    return receipt.to_json()
+
+
+@task(name="prepare", task_run_name="{preparation} {batch} shard {shard}", **CACHED)
+def prepare_shard(
+    batch: str, method: str, preparation: str, shard: int, key: str
+) -> dict[str, Any]:
+    """Make what a method presupposes of one constituent of the batch's parent."""
+    project = Project.find()
+    chosen = method_named(method)
+    view = inputs.deletion(project, batch).view(chosen)
+    wanted = next(one for one in chosen.prepares if one.name == preparation)
+    _expect(wanted.key(view, shard), key)
+    with device_slot(project):
+        receipt = wanted.prepare(view, shard)
     return receipt.to_json()
 
 
@@ -49,8 +65,8 @@ def unlearn_shard(
     """Make one constituent of an unlearned model, or of an oracle (another seed)."""
     project = Project.find()
     chosen = method_named(method)
-    view = opened.deletion(project, batch, seed_offset).view(chosen)
-    job = next((job for job in jobs_of(chosen, view) if job.shard == shard), None)
+    view = inputs.deletion(project, batch, seed_offset).view(chosen)
+    job = chosen.job(view, shard)
     _expect(job.key if job else "nothing", key)
     if job is None:
         raise RuntimeError(f"{method} has no job for shard {shard}")
@@ -61,7 +77,7 @@ def unlearn_shard(
 
 def train_all(project: Project) -> dict[int, Receipt]:
     """Train every constituent of the original model as tasks; returns receipts by shard."""
-    space = opened.workspace(project)
+    space = inputs.workspace(project)
     chains = [space.chain(s, space.everything) for s in space.occupied(space.everything)]
     futures = [
         train_shard.with_options(
@@ -75,10 +91,11 @@ def train_all(project: Project) -> dict[int, Receipt]:
 def unlearn_all(
     project: Project, batch: str, method: str, seed_offset: int = 0
 ) -> dict[int, Receipt]:
-    """Run every job of a deletion as a task; returns receipts by shard."""
+    """Run every job of a deletion as a task, preparations first; returns receipts by shard."""
     chosen = method_named(method)
-    view = opened.deletion(project, batch, seed_offset).view(chosen)
+    view = inputs.deletion(project, batch, seed_offset).view(chosen)
     jobs = jobs_of(chosen, view)
+    _prepare_all(batch, chosen, view, [job for job in jobs if job.fresh])
     futures = [
         unlearn_shard.with_options(refresh_cache=not _is_stored(view.store.verify, job)).submit(
             batch=batch, method=method, shard=job.shard, key=job.key, seed_offset=seed_offset
@@ -86,6 +103,23 @@ def unlearn_all(
         for job in jobs
     ]
     return collect("oracle" if seed_offset else method, futures, len(jobs))
+
+
+def _prepare_all(batch: str, method: UnlearningMethod, view: View, jobs: Sequence[Job]) -> None:
+    """Make what the method presupposes of the constituents it edits, where it is not there."""
+    for number, preparation in enumerate(method.prepares):
+        futures = [
+            prepare_shard.with_options(refresh_cache=True).submit(
+                batch=batch,
+                method=method.name,
+                preparation=preparation.name,
+                shard=job.shard,
+                key=job.prepared[number],
+            )
+            for job in jobs
+            if not view.store.verify(job.prepared[number])
+        ]
+        collect(preparation.name, futures, len(futures))
 
 
 def collect(

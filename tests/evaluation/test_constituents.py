@@ -67,3 +67,9 @@ def test_no_test_records_no_figure(make_records):
     found = measured(Members([0], np.zeros((1, 0, 3), np.float32)), make_records([]))
     assert found["accuracy"] is None
     assert found["reason"]
+
+
+def test_an_output_that_is_no_number_is_refused(make_records):
+    scores = np.full((1, 8, 1), np.nan, np.float32)
+    with pytest.raises(ValueError, match="not finite"):
+        measured(Members([2], scores), make_records(LABELS, 0, 3))

@@ -1,43 +1,23 @@
-"""The attack against closed forms, brute force and scikit-learn."""
+"""The attack against closed forms and brute force."""
 
 from math import sqrt
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from sklearn.metrics import roc_auc_score
 
 from forgetflow.config.settings import Settings
+from forgetflow.evaluation.auc import auc
 from forgetflow.evaluation.context import EvaluationContext
 from forgetflow.evaluation.membership import (
     Membership,
     attack_accuracy,
-    auc,
     auc_deviation,
     matched,
 )
 
-# Few distinct values, so that ties are common.
-LOSSES = st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0, 7.0]), min_size=1, max_size=12)
-
 
 def spread(low: float, high: float) -> np.ndarray:
     return np.linspace(low, high, 20)
-
-
-@given(LOSSES, LOSSES)
-def test_auc_counts_pairs(forget: list[float], test: list[float]) -> None:
-    pairs = [(f < t) + 0.5 * (f == t) for f in forget for t in test]
-    assert auc(np.array(forget), np.array(test)) == pytest.approx(np.mean(pairs))
-
-
-@given(LOSSES, LOSSES)
-@settings(max_examples=30)
-def test_auc_is_scikit_learns(forget: list[float], test: list[float]) -> None:
-    labels = [1] * len(forget) + [0] * len(test)
-    scores = -np.array(forget + test)
-    assert auc(np.array(forget), np.array(test)) == pytest.approx(roc_auc_score(labels, scores))
 
 
 def test_identical_losses_are_guessing() -> None:

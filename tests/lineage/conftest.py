@@ -206,6 +206,12 @@ def new_project(root: Path, name: str, uri: str | None = None) -> Project:
 
 
 @pytest.fixture
+def make_project():
+    """Write a small params.yaml: folder, name of model and experiment, address of MLflow."""
+    return new_project
+
+
+@pytest.fixture
 def project(home, tmp_path, request) -> Project:
     """A project of its own in the shared database."""
     return new_project(tmp_path, f"model of {request.node.name}"[:80], tracking_uri(home))

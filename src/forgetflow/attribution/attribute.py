@@ -14,9 +14,15 @@ from forgetflow.attribution.scores import Scores, Summary
 from forgetflow.attribution.task import build
 from forgetflow.config.attribution import AttributionSettings
 from forgetflow.errors import VerdictError
+from forgetflow.keys.code import code_digest, module_of
 from forgetflow.records.record_set import RecordSet
 from forgetflow.training.ensemble import Ensemble
 from forgetflow.training.workspace import Mask, Workspace
+
+
+def code(method: str) -> str:
+    """Return the digest of the code that decides the scores of an attributor."""
+    return code_digest(__name__, module_of(ATTRIBUTORS[method]))
 
 
 def attribute(
@@ -54,7 +60,7 @@ def attribute(
         nothing = np.zeros(len(task.queries), bool)
         task = replace(task, train=task.train.take(nobody), queries=task.queries.take(nothing))
     prepared = attributor.prepare(task, settings)
-    own_class = np.asarray(task.queries.labels)[:, None]  # (Q, 1)
+    own_class = np.array(task.queries.labels)[:, None]  # (Q, 1), a copy that torch may take
     values = attributor.scores(task, own_class, prepared, settings)[:, :, 0]  # (N, Q)
     if not np.isfinite(values).all():
         raise VerdictError(

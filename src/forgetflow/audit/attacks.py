@@ -30,7 +30,8 @@ from numpy.typing import NDArray
 from forgetflow.audit.context import ORACLE, AuditContext
 from forgetflow.audit.intervals import mean_interval
 from forgetflow.audit.protocol import SHARE, Figure, Range
-from forgetflow.evaluation.membership import auc, matched
+from forgetflow.evaluation.auc import auc
+from forgetflow.evaluation.membership import matched
 from forgetflow.evaluation.protocol import SMALLEST_GROUP
 from forgetflow.files.formats import Row
 

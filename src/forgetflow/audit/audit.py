@@ -22,6 +22,7 @@ from forgetflow.audit.remarks import remarks
 from forgetflow.errors import InputError
 from forgetflow.files.atomic import write_folder
 from forgetflow.files.formats import Row, csv_bytes, json_bytes
+from forgetflow.keys.code import code_digest, module_of
 
 FILE = "audit.json"
 
@@ -100,6 +101,11 @@ class Audit:
                 "controls": [Control.from_json(one) for one in data["controls"]],
             }
         )
+
+
+def code() -> str:
+    """Return the digest of the code that decides an audit of given members."""
+    return code_digest(__name__, "forgetflow.pools.pool", *map(module_of, AUDITS.values()))
 
 
 def audit(

@@ -29,7 +29,8 @@ from forgetflow.audit.context import ORACLE, AuditContext
 from forgetflow.audit.intervals import mean_interval
 from forgetflow.audit.klom import MIN_DEVIATION
 from forgetflow.audit.protocol import SHARE, Figure, Range
-from forgetflow.evaluation.membership import auc, matched
+from forgetflow.evaluation.auc import auc
+from forgetflow.evaluation.membership import matched
 from forgetflow.evaluation.protocol import SMALLEST_GROUP
 from forgetflow.files.formats import Row
 

@@ -34,7 +34,7 @@ from forgetflow.audit.intervals import Interval, jackknife_pools
 from forgetflow.audit.klom import p95
 from forgetflow.audit.lira import ALONE, deviations
 from forgetflow.audit.protocol import SHARE, Figure, Range
-from forgetflow.evaluation.membership import auc
+from forgetflow.evaluation.auc import auc
 from forgetflow.evaluation.protocol import SMALLEST_GROUP
 from forgetflow.files.formats import Row
 

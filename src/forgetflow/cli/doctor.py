@@ -2,13 +2,16 @@
 
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from forgetflow.config.project import Project
 from forgetflow.errors import ForgetflowError
+
+if TYPE_CHECKING:
+    from forgetflow.training.card import ModelCard
 
 TOOLS = ("torch", "pyarrow", "prefect", "dvc", "mlflow", "fastapi")
 
@@ -190,6 +193,7 @@ def _ledger(project: Project) -> list[Finding]:
 
 
 def _store(project: Project) -> list[Finding]:
+    from forgetflow.store.receipt import FORMAT
     from forgetflow.store.store import Store
 
     store = Store(project.store)
@@ -199,18 +203,46 @@ def _store(project: Project) -> list[Finding]:
     if bad:
         found = f"{bad} of {len(receipts)} objects are damaged"
         return [Finding("store", "warning", found, "dvc repro --force rebuilds them")]
-    return [Finding("store", "ok", f"{len(receipts)} objects, {size:.1f} MiB, digests match")]
+    findings = [Finding("store", "ok", f"{len(receipts)} objects, {size:.1f} MiB, digests match")]
+    former = [receipt for receipt in receipts if receipt.format != FORMAT]
+    if former:
+        size = sum(receipt.size for receipt in former) / 2**20
+        found = f"{len(former)} objects, {size:.1f} MiB, of a former version: nothing reads them"
+        findings.append(Finding("former store", "warning", found, "see docs/upgrading.md"))
+    return findings
 
 
 def _models(project: Project) -> list[Finding]:
+    from forgetflow.training.card import FormerVersionError, read_card
     from forgetflow.training.ensemble import Ensemble
 
     folders = sorted(path.parent for path in project.root.glob("models/[!.]*/model.json"))
     if not folders:
         return [Finding("models", "warning", "none yet", "dvc repro")]
+    former = []
     for folder in folders:
-        Ensemble.load(folder)
+        try:
+            Ensemble.load(folder)
+        except FormerVersionError:
+            former.append(folder.name)
+    if former:
+        found = f"{', '.join(former)}: written by a former version, which this one does not read"
+        return [Finding("models", "error", found, "dvc repro --force; see docs/upgrading.md")]
+    other = _of_other_code(project, [read_card(folder) for folder in folders])
+    if other:
+        found = f"{', '.join(other)}: made by other settings, code or numeric environment"
+        return [Finding("models", "warning", found, "dvc repro; see docs/upgrading.md")]
     return [Finding("models", "ok", f"{len(folders)} generation(s), weights match their cards")]
+
+
+def _of_other_code(project: Project, cards: Sequence["ModelCard"]) -> list[str]:
+    """Return the generations whose recipe is not that of a build here and now."""
+    from forgetflow.training.workspace import Workspace
+
+    if not (project.partition / "assignment.parquet").is_file():
+        return []
+    recipe = Workspace.open(project).recipe.digest
+    return [card.generation for card in cards if card.recipe != recipe]
 
 
 def _server(project: Project) -> list[Finding]:

@@ -13,6 +13,7 @@ import typer
 from forgetflow.cli import texts
 from forgetflow.cli.console import Json, emit, note, table
 from forgetflow.cli.extractor import extractor as extractor_verb
+from forgetflow.cli.garbage import collect_rarely
 from forgetflow.cli.requests import request
 from forgetflow.cli.study import study
 from forgetflow.config.project import Project
@@ -43,6 +44,7 @@ Method = Annotated[str | None, typer.Option(help="Unlearning method; default: th
 
 def main() -> None:
     """Run the command line; errors raised on purpose become one sentence and an exit code."""
+    collect_rarely()
     try:
         app()
     except ForgetflowError as error:
@@ -112,11 +114,11 @@ def seal(method: Method = None, as_json: Json = False) -> None:
     """
     from flows.events import announce
     from flows.runtime import answering_server
-    from forgetflow.unlearning.registry import method_named
+    from forgetflow.unlearning.refusal import check_method
     from forgetflow.versioning.dvc import seal_and_track
 
     project = Project.find()
-    method_named(method or project.settings.unlearn.method, project.settings)
+    check_method(project, method or project.settings.unlearn.method)
     result = seal_and_track(project, method)
     server = answering_server(project)
     if (
@@ -165,7 +167,7 @@ def forget(batch: Batch = None, method: Method = None, as_json: Json = False) ->
 
     Example: forgetflow forget b1 --method sisa
     """
-    from flows.runtime import ensure_server
+    from flows.runtime import ensure_server, without_heartbeats
     from forgetflow.requests.batches import batch_manifest
     from forgetflow.training.card import read_card
     from forgetflow.unlearning.registry import method_named
@@ -185,7 +187,8 @@ def forget(batch: Batch = None, method: Method = None, as_json: Json = False) ->
     if batch is None and not waiting(project):
         emit({}, as_json, lambda: "nothing to forget: every batch is published")
         return
-    verdicts = deletion(batch=batch, method=method)
+    with without_heartbeats():
+        verdicts = deletion(batch=batch, method=method)
     results = {name: _generation(project, name) for name in verdicts}
     emit(results, as_json, lambda: "\n\n".join(map(texts.generation, results.values())))
     failed = [name for name, verdict in verdicts.items() if not verdict["passed"]]
@@ -208,7 +211,7 @@ def evaluate(
 
     Example: forgetflow evaluate b1 --against parent
     """
-    from flows.runtime import ensure_server
+    from flows.runtime import ensure_server, without_heartbeats
     from forgetflow.requests.batches import last_generation, read_batches
     from forgetflow.training.card import read_card
 
@@ -221,7 +224,8 @@ def evaluate(
     from flows.evaluate import evaluate as evaluate_flow
     from forgetflow.evaluation.evaluate import read_evaluation
 
-    verdict = evaluate_flow(generation)
+    with without_heartbeats():
+        verdict = evaluate_flow(generation)
     found = read_evaluation(project.evaluation(generation))
     own = "original" if generation == "original" else "unlearned"
     paths = [f"accuracy.{{}}.{s}" for s in ("retain", "forget", "test")] + ["membership.{}.auc"]

@@ -72,7 +72,7 @@ def sharding(
 
     Example: forgetflow study sharding --shards 1,5,20 --slices 1,4 --requests 1,10
     """
-    from flows import opened
+    from flows import inputs
     from flows.runtime import ensure_server
     from forgetflow.studies.grid import Grid
 
@@ -84,7 +84,7 @@ def sharding(
         draws,
     )
     project = Project.find()
-    grid.check(opened.workspace(project).records)
+    grid.check(inputs.workspace(project).records)
     ensure_server(project)
     from flows.study import sharding as flow
     from forgetflow.studies.sharding import Sharding
@@ -193,7 +193,7 @@ def arcane(  # noqa: PLR0913, PLR0917 - one option of the command line each
 
     Example: forgetflow study arcane --heads gaussian --shares 0.5 --requests 1,10
     """
-    from flows import opened
+    from flows import inputs
     from flows.runtime import ensure_server
     from forgetflow.studies.arcane_grid import ArcaneGrid
 
@@ -208,7 +208,7 @@ def arcane(  # noqa: PLR0913, PLR0917 - one option of the command line each
         rate=rate,
     )
     project = Project.find()
-    space = opened.workspace(project)
+    space = inputs.workspace(project)
     grid.check(space.records, space.settings.partition.selection)
     ensure_server(project)
     from flows.study_arcane import arcane as flow
@@ -295,7 +295,7 @@ def _sharding_shown(found: "Sharding", project: Project) -> str:
 def _trial(
     project: Project, batch: str | None, label: str | None, records: int | None
 ) -> dict[str, object]:
-    from flows.growing import comparison_named
+    from flows.members import comparison_named
     from forgetflow.records.record_set import read_record_set
     from forgetflow.requests.batches import read_batches
 

@@ -60,6 +60,10 @@ def plan(found: "Plan") -> str:
             ("must start by", _start(found)),
             ("affected shards", affected),
             ("to retrain", found.note or f"{retrain:,} record passes{share}"),
+            *[
+                (f"to prepare: {name}", f"{count:,} record passes, once for this model")
+                for name, count in found.prepare_samples.items()
+            ],
             ("estimated training", seconds(found.estimated_seconds)),
             ("full retraining", seconds(found.full_seconds)),
             ("stored objects that learned from them", found.objects_to_erase),

@@ -5,8 +5,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from ruamel.yaml import YAML
-
 from forgetflow.config.project import Project
 from forgetflow.config.settings import Settings, parse_settings
 from forgetflow.files.atomic import write_atomically
@@ -18,6 +16,8 @@ def changed_params(project: Project, changes: Mapping[str, Any]) -> tuple[Settin
     Raises:
         InputError: the result would not be valid settings.
     """
+    from ruamel.yaml import YAML  # of the command line only: a bare box reads settings without it
+
     yaml = YAML()
     yaml.preserve_quotes = True
     yaml.width = 1000  # a digest stays on the line of its key

@@ -3,9 +3,12 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from forgetflow.config.settings import Settings, load_settings
 from forgetflow.errors import InputError
+
+if TYPE_CHECKING:  # `--help` knows projects, but should not wait for pydantic
+    from forgetflow.config.settings import Settings
 
 
 @dataclass(frozen=True)
@@ -28,8 +31,10 @@ class Project:
         raise InputError(f"no params.yaml in {here} or above: run this inside a project folder")
 
     @cached_property
-    def settings(self) -> Settings:
+    def settings(self) -> "Settings":
         """`params.yaml`, read once per `Project` object."""
+        from forgetflow.config.settings import load_settings
+
         return load_settings(self.root / "params.yaml")
 
     @property

@@ -24,6 +24,7 @@ from forgetflow.config.run import RunSettings
 from forgetflow.config.train import TrainSettings
 from forgetflow.config.unlearn import UnlearnSettings
 from forgetflow.errors import InputError
+from forgetflow.files.yaml_text import read_yaml
 
 
 class Settings(Block):
@@ -83,7 +84,7 @@ def load_settings(path: Path) -> Settings:
             type or an impossible value; the message names the key's path and what is allowed.
     """
     try:
-        raw = yaml.safe_load(path.read_text())
+        raw = read_yaml(path.read_text())
     except FileNotFoundError:
         raise InputError(f"{path} not found: run this inside a forgetflow project folder") from None
     except (OSError, UnicodeDecodeError) as error:

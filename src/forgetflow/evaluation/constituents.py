@@ -9,8 +9,8 @@ from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.metrics import roc_auc_score
 
+from forgetflow.evaluation.auc import auc
 from forgetflow.evaluation.context import EvaluationContext
 from forgetflow.files.formats import Row
 
@@ -58,9 +58,15 @@ def _of(context: EvaluationContext, name: str) -> dict[str, Any]:
 def _aucs(
     outputs: NDArray[np.float32], labels: NDArray[np.int64], shards: list[int]
 ) -> list[float]:
-    """Return the AUC of each member's score, where the test set has its class and others."""
+    """Return the AUC of each member's score, where the test set has its class and others.
+
+    Raises:
+        ValueError: an output is no finite number, so it has no rank.
+    """
+    if not np.isfinite(outputs).all():
+        raise ValueError("a member's output is not finite")
     own = [(labels == shard, one[:, 0]) for shard, one in zip(shards, outputs, strict=True)]
-    return [float(roc_auc_score(mine, score)) for mine, score in own if 0 < mine.sum() < len(mine)]
+    return [auc(score[~mine], score[mine]) for mine, score in own if 0 < mine.sum() < len(mine)]
 
 
 def _spread(values: list[float]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from forgetflow.evaluation.gate import GateVerdict
 from forgetflow.evaluation.registry import MEASURES
 from forgetflow.files.atomic import write_folder
 from forgetflow.files.formats import Row, csv_bytes, json_bytes, read_csv
+from forgetflow.keys.code import code_digest, module_of
 
 TEXTS = frozenset({"model", "set", "class"})
 """Columns of tables that are names; all others are numbers."""
@@ -48,6 +49,11 @@ class Evaluation:
     def reason(self, path: str) -> str | None:
         """Return why the figure at a dotted path is missing: the closest reason above it."""
         return reason_for(self.reasons, path)
+
+
+def code() -> str:
+    """Return the digest of the code that decides an evaluation."""
+    return code_digest(__name__, *map(module_of, MEASURES.values()))
 
 
 def evaluate(context: EvaluationContext) -> Evaluation:

@@ -25,6 +25,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from forgetflow.evaluation.auc import auc
 from forgetflow.evaluation.context import MAX_LOSS, EvaluationContext
 from forgetflow.evaluation.protocol import SMALLEST_GROUP
 from forgetflow.files.formats import Row
@@ -95,14 +96,6 @@ def matched(
     if not mine:
         return np.empty(0, np.intp), np.empty(0, np.intp)
     return np.concatenate(mine), np.concatenate(theirs)
-
-
-def auc(forget: Losses, test: Losses) -> float:
-    """Return P(forget loss < test loss) + P(equal) / 2 over all pairs, for (m,) and (n,)."""
-    ordered = np.sort(test)
-    higher = len(ordered) - np.searchsorted(ordered, forget, side="right")
-    not_lower = len(ordered) - np.searchsorted(ordered, forget, side="left")
-    return float((higher + not_lower).mean() / (2 * len(ordered)))
 
 
 def auc_deviation(forget: int, test: int) -> float:

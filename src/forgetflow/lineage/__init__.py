@@ -4,7 +4,9 @@
                                              │
                         read_tree ◄──────────┘
                             │
-                            └──► as_text, as_mermaid, as_json, as_html
+                            └──► as_text, as_mermaid, as_json, or `pages.lineage`
+
+`read_tree` asks MLflow only after its database has changed (`snapshot`).
 
 MLflow's database and artifacts see counts, digests, names of generations and weights; never a
 record, a subject or a feature. MLflow itself is imported inside functions, because it takes a

@@ -84,7 +84,7 @@ class GenerationFacts:
             "lineage.records": str(card.records),
             "lineage.forgotten": str(card.forgotten),
             "unlearn.method": card.method,
-            "unlearn.guarantee": card.guarantee,
+            "unlearn.guarantee": str(card.guarantee),
             "weights.digest": card.digest,
         }
         if card.parent is not None:

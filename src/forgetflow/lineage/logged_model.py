@@ -95,7 +95,7 @@ def _write_mlmodel(path: Path, facts: GenerationFacts, run_id: str, model_id: st
         signature=signature(card),
         metadata={
             "generation": card.generation,
-            "guarantee": card.guarantee.value,  # YAML knows no enumerations
+            "guarantee": str(card.guarantee),  # YAML knows no enumerations
             "card": facts.digest,
             "weights": card.digest,
             **_extractor(card),

@@ -23,7 +23,7 @@ from forgetflow.lineage import logged_model
 from forgetflow.lineage.facts import GenerationFacts
 from forgetflow.lineage.story import PAGE, model_story, run_story, version_story, weights_story
 from forgetflow.lineage.tracking import NOTE, connect, experiment_of, refusals_told
-from forgetflow.lineage.tree import registered_model, tree_from
+from forgetflow.lineage.tree import read_anew, registered_model, tree_from
 from forgetflow.lineage.version import LineageTree, Version
 from forgetflow.lineage.view import VERSION
 from forgetflow.training.card import ModelCard, card_digest, read_card
@@ -60,6 +60,7 @@ def register(project: Project, facts: GenerationFacts, page: Page) -> int:
         known = next((v for v in tree.versions if v.card == facts.digest), None)
         number = known.number if known else _create(client, project, tree, facts)
         _refresh(client, project, number, facts, page)
+        read_anew(client, project)
         return number
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from forgetflow.config.project import Project
 from forgetflow.lineage.facts import DeletionFacts
+from forgetflow.lineage.snapshot import read_snapshot, stamp, write_snapshot
 from forgetflow.lineage.tracking import connect, database, experiment_of
 from forgetflow.lineage.version import LineageTree, Version
 
@@ -19,13 +20,24 @@ if TYPE_CHECKING:
 def read_tree(project: Project) -> LineageTree:
     """Read all versions of the project's registered model; empty when there is none yet.
 
+    MLflow is asked only if its database has changed since the tree was last read.
+
     Raises:
         InputError: the tracking store cannot be used.
     """
     file = database(project)
     if file is not None and not file.is_file():
         return LineageTree(project.settings.lineage.model_name, None, ())
-    return tree_from(connect(project), project)
+    known = read_snapshot(project)
+    return known if known is not None else read_anew(connect(project), project)
+
+
+def read_anew(client: "MlflowClient", project: Project) -> LineageTree:
+    """Read the tree through an open client and keep it for the next reader."""
+    before = stamp(project)
+    tree = tree_from(client, project)
+    write_snapshot(project, tree, before)
+    return tree
 
 
 def tree_from(client: "MlflowClient", project: Project) -> LineageTree:

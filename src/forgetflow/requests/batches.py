@@ -25,6 +25,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from forgetflow.config.project import Project
 from forgetflow.errors import InputError
 from forgetflow.files.atomic import write_atomically
+from forgetflow.files.yaml_text import read_yaml
 from forgetflow.requests.manifest import Manifest, manifest_path, read_manifest
 from forgetflow.requests.times import UtcTime
 
@@ -75,7 +76,7 @@ def read_batches(project: Project) -> dict[str, Batch]:
     """
     path = project.forget / "batches.yaml"
     try:
-        content = yaml.safe_load(path.read_text())
+        content = read_yaml(path.read_text())
     except FileNotFoundError:
         return {}
     except (yaml.YAMLError, UnicodeDecodeError):

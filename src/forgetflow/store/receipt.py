@@ -2,8 +2,12 @@
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any
+
+from forgetflow.files.jsonable import from_json, to_json
+
+FORMAT = 2
 
 
 @dataclass(frozen=True)
@@ -17,6 +21,8 @@ class Receipt:
         kind: `state` (a trained slice), `progress` (recovery point inside a slice), ...
         learned_from: digests of the record sets that influenced the object.
         facts: numbers for cost and lineage (steps, samples, seconds).
+        format: version of what wrote it. Objects of others are under keys that nobody asks for,
+            but what they learned from must still be found.
     """
 
     key: str
@@ -25,6 +31,7 @@ class Receipt:
     kind: str
     learned_from: tuple[str, ...]
     facts: Mapping[str, Any] = field(default_factory=dict)
+    format: int = FORMAT
 
     @classmethod
     def of(
@@ -41,9 +48,14 @@ class Receipt:
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON-ready mapping; `Receipt.from_json(r.to_json()) == r`."""
-        return asdict(self)
+        made: dict[str, Any] = to_json(self)
+        return made
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "Receipt":
-        """Inverse of `to_json`."""
-        return cls(**{**data, "learned_from": tuple(data["learned_from"])})
+        """Inverse of `to_json`; a receipt without a format is of the first.
+
+        Raises:
+            ValueError: this is no receipt.
+        """
+        return from_json(cls, {"format": 1, **data})

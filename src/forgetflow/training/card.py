@@ -29,6 +29,10 @@ CARD = "model.json"
 FORMAT: Literal[2] = 2
 
 
+class FormerVersionError(InputError):
+    """A card that another version of forgetflow wrote."""
+
+
 @dataclass(frozen=True)
 class Constituent:
     """One member of an ensemble.
@@ -140,7 +144,8 @@ def read_card(folder: Path) -> ModelCard:
     """Read the card of a generation.
 
     Raises:
-        InputError: there is no such model, its card cannot be read, or another version wrote it.
+        InputError: there is no such model, or its card cannot be read.
+        FormerVersionError: another version wrote it.
     """
     path = folder / CARD
     try:
@@ -151,7 +156,7 @@ def read_card(folder: Path) -> ModelCard:
         raise InputError(f"{path} is not a model card: run `dvc repro` to write it again") from None
     written = isinstance(found, dict) and {"generation", "recipe"} <= found.keys()
     if written and found.get("format") != FORMAT:
-        raise InputError(
+        raise FormerVersionError(
             f"{path} was written by another version of forgetflow (format "
             f"{found.get('format', 1)}, this one reads {FORMAT}): `dvc repro --force` builds the "
             "models again, or use that version"

@@ -182,11 +182,17 @@ def check_keys(view: View, method: UnlearningMethod, card: ModelCard) -> None:
     """
     expected = {job.shard: job.key for job in jobs_of(method, view)}
     found = {member.shard: member.key for member in card.constituents}
-    if expected != found:
+    if expected == found:
+        return
+    if card.recipe != view.recipe.digest:
         raise VerdictError(
-            f"{card.generation} was not made from the records that are left: "
+            f"{card.generation} was made by other settings or another version of the code: "
             "run `dvc repro` to build it again"
         )
+    raise VerdictError(
+        f"{card.generation} is not what {method.name} makes of the records that are left: "
+        "run `dvc repro` to build it again"
+    )
 
 
 def _refuse_changed_records(present: RecordSet, manifest: Manifest) -> None:

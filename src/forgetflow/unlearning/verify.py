@@ -75,6 +75,11 @@ def verify_generation(project: Project, generation: str) -> Verdict:
             f"{generation} was trained in another numeric environment: verify it there, "
             "or run `dvc repro --force` to build it here"
         )
+    if card.recipe != space.recipe.digest:
+        raise VerdictError(
+            f"{generation} was made by other settings or another version of the code: "
+            "run `dvc repro` to build it again"
+        )
     if generation == ORIGINAL:
         keep = space.everything
         expected = space.card(ORIGINAL, list(card.constituents), keep)

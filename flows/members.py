@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from flows import opened
+from flows import inputs
 from forgetflow.config.project import Project
 from forgetflow.pools.comparison import Comparison
 from forgetflow.pools.procedure import Procedure
@@ -22,7 +22,7 @@ def comparison_named(project: Project, name: ComparisonName) -> Comparison:
     Raises:
         InputError: there is no such batch, or no such forget set can be drawn.
     """
-    space = opened.workspace(project)
+    space = inputs.workspace(project)
     if "batch" in name:
         return Comparison.of_batch(project, space, name["batch"])
     return Comparison.of_sample(project, space, name["label"], name["records"])
