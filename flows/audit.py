@@ -5,6 +5,7 @@ one goes on where it was.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from prefect import task
@@ -14,7 +15,7 @@ from flows.devices import device_slot, slots, uses_gpu
 from flows.members import ComparisonName, comparison_named, grow_members
 from flows.progress import progress_bars
 from flows.tasks import CACHED
-from forgetflow.audit.audit import Audit, write_audit, write_no_audit
+from forgetflow.audit.audit import Audit, audit_files, write_no_audit
 from forgetflow.audit.context import CONTROLS, SETS
 from forgetflow.audit.judge import contenders, judge, key_of, procedures_of
 from forgetflow.audit.summary import headline
@@ -22,7 +23,9 @@ from forgetflow.config.evaluate import AuditSettings
 from forgetflow.config.project import Project
 from forgetflow.errors import VerdictError
 from forgetflow.evaluation.evaluate import Evaluation
+from forgetflow.files.atomic import write_folder
 from forgetflow.keys.digests import digest_of
+from forgetflow.pages.audit.page import audit_page
 from forgetflow.pools.procedure import Procedure
 from forgetflow.pools.workers import warm_workers
 from forgetflow.records.record_set import read_record_set
@@ -89,6 +92,12 @@ def audit(
         settings=settings.model_dump(mode="json"),
     )
     return Audit.from_json(found)
+
+
+def write_audit(found: Audit, folder: Path) -> None:
+    """Write an audit and its page, replacing the folder, completely or not at all."""
+    files = audit_files(found) | {"audit.html": audit_page(found).encode()}
+    write_folder(folder, files.items())
 
 
 @task(name="grow pool", task_run_name="grow {contender} {first}", **CACHED)

@@ -38,6 +38,7 @@ def publish(project: Project, card: ModelCard, verdict: GateVerdict) -> int:
 def register(project: Project, generation: str) -> int:
     """Register a generation from its files, or find it; returns its version in MLflow."""
     from forgetflow.lineage.registry import register as register_generation
+    from forgetflow.pages.lineage import lineage_page
 
     card = read_card(project.model(generation))
     folder = project.evaluation(generation)
@@ -66,6 +67,7 @@ def register(project: Project, generation: str) -> int:
             state=_state(project, generation),
             cost=_numbers(evaluation.metrics.get("cost", {})),
         ),
+        lineage_page,
     )
 
 

@@ -8,9 +8,9 @@ import sys
 from collections.abc import Callable
 
 from flows.runtime import ensure_server, without_heartbeats
-from forgetflow.cli.garbage import collect_rarely
 from forgetflow.config.project import Project
 from forgetflow.errors import ForgetflowError
+from forgetflow.process.garbage import collect_rarely
 
 
 def main(arguments: list[str]) -> int:

@@ -7,16 +7,18 @@ from prefect import flow, task
 from prefect.futures import PrefectFuture, as_completed
 
 from flows import inputs
-from flows.audit import audit
+from flows.audit import audit, write_audit
 from flows.devices import device_slot, open_slots
 from flows.progress import progress_bars
 from flows.runner import task_runner
 from flows.tasks import CACHED
-from forgetflow.audit.audit import Audit, write_audit
+from forgetflow.audit.audit import Audit
 from forgetflow.audit.summary import HEADLINES
 from forgetflow.config.project import Project
+from forgetflow.files.atomic import write_folder
 from forgetflow.keys.code import code_digest, module_of
 from forgetflow.keys.digests import bytes_digest, digest_of
+from forgetflow.pages.sharding import sharding_page
 from forgetflow.partition.registry import PLACEMENTS
 from forgetflow.records.record_set import read_record_set
 from forgetflow.studies.builds import builds
@@ -27,7 +29,7 @@ from forgetflow.studies.sharding import (
     cell_row,
     point_rows,
     put_together,
-    write_sharding,
+    sharding_files,
 )
 from forgetflow.training import environment
 from forgetflow.training.workspace import Workspace
@@ -99,7 +101,8 @@ def sharding(grid: dict[str, Any]) -> dict[str, Any]:
         results[:count],
         [r for rows in results[count:] for r in rows],
     )
-    write_sharding(found, project.study("sharding"))
+    files = sharding_files(found) | {"sharding.html": sharding_page(found).encode()}
+    write_folder(project.study("sharding"), files.items())
     log_task(
         study="sharding",
         name="study sharding",

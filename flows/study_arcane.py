@@ -12,18 +12,20 @@ from flows.runner import task_runner
 from flows.study import collect_all, facts_of, log_task
 from flows.tasks import CACHED
 from forgetflow.config.project import Project
+from forgetflow.files.atomic import write_folder
 from forgetflow.keys.code import code_digest, module_of
 from forgetflow.keys.digests import bytes_digest, digest_of
+from forgetflow.pages.arcane import arcane_page
 from forgetflow.partition.registry import PLACEMENTS
 from forgetflow.records.record_set import read_record_set
 from forgetflow.studies.arcane import (
     ArcaneStudy,
     Row,
+    arcane_files,
     deletion_rows,
     model_row,
     order_rows,
     sisa_rows,
-    write_arcane,
 )
 from forgetflow.studies.arcane_counts import priors_of
 from forgetflow.studies.arcane_grid import ArcaneGrid, Chosen, Head
@@ -88,7 +90,8 @@ def arcane(grid: dict[str, Any]) -> dict[str, Any]:
         list(chain.from_iterable(counted)),
         orders,
     )
-    write_arcane(found, project.study("arcane"))
+    files = arcane_files(found) | {"arcane.html": arcane_page(found).encode()}
+    write_folder(project.study("arcane"), files.items())
     log_task(
         study="arcane",
         name="study arcane",

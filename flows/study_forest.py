@@ -10,11 +10,13 @@ from flows.runner import task_runner
 from flows.study import collect_all, log_task
 from flows.tasks import CACHED
 from forgetflow.config.project import Project
+from forgetflow.files.atomic import write_folder
 from forgetflow.keys.code import code_digest, module_of
 from forgetflow.keys.digests import digest_of
 from forgetflow.models.forest import grid_of
+from forgetflow.pages.forest import forest_page
 from forgetflow.records.record_set import RecordSet, read_record_set
-from forgetflow.studies.forest import ForestStudy, put_together, write_forest_study
+from forgetflow.studies.forest import ForestStudy, forest_files, put_together
 from forgetflow.studies.forest_grid import ForestGrid
 from forgetflow.studies.forest_trial import Material, Trial, flat, reference, trial
 
@@ -51,7 +53,8 @@ def forest(grid: dict[str, Any]) -> dict[str, Any]:
     found = put_together(
         asked, facts, [Trial.from_json(one) for one in results[:count]], results[count:]
     )
-    write_forest_study(found, project.study("forest"))
+    files = forest_files(found) | {"forest.html": forest_page(found).encode()}
+    write_folder(project.study("forest"), files.items())
     log_task(
         study="forest",
         name="study forest",

@@ -9,6 +9,7 @@ from pathlib import Path
 from packaging.requirements import Requirement
 
 ROOMS = [
+    "api",
     "attribution",
     "audit",
     "config",

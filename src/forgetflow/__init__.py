@@ -28,14 +28,13 @@ import os
 import sys
 from typing import TYPE_CHECKING, Any
 
+from forgetflow.training.pinned import PINNED
+
 if TYPE_CHECKING:
     from forgetflow.api.pipeline import Pipeline
 
 __version__ = "0.1.0"
-__all__ = ["PINNED", "Pipeline", "__version__"]
-
-PINNED = {"MKL_CBWR": "AUTO,STRICT", "CUBLAS_WORKSPACE_CONFIG": ":4096:8"}
-"""Variables that select reproducible kernels, and the values set unless the user chose others."""
+__all__ = ["Pipeline", "__version__"]
 
 if "torch" not in sys.modules:
     for _name, _value in PINNED.items():

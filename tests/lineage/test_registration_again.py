@@ -10,12 +10,19 @@ import pytest
 
 from forgetflow.config.project import Project
 from forgetflow.errors import InputError, VerdictError
-from forgetflow.lineage.registry import register, set_state
+from forgetflow.lineage import registry
+from forgetflow.lineage.facts import GenerationFacts
+from forgetflow.lineage.registry import set_state
 from forgetflow.lineage.tracking import connect, experiment_of, tracking_uri
-from forgetflow.lineage.tree import read_tree
+from forgetflow.lineage.tree import as_json, read_tree
 from forgetflow.training.card import weights_file
 
 pytestmark = pytest.mark.slow
+
+
+def register(project: Project, facts: GenerationFacts) -> int:
+    """Register with the tree's JSON in place of a page."""
+    return registry.register(project, facts, as_json)
 
 
 def sizes(project: Project) -> dict[str, int]:
@@ -56,7 +63,7 @@ class TestAgain:
     def test_a_state_can_be_set_alone(self, project, models):
         register(project, models.facts(project, "original"))
         register(project, models.facts(project, "b1"))
-        assert set_state(project, "b1", "erased", certificate_sha256="a" * 64) == 2
+        assert set_state(project, "b1", "erased", as_json, certificate_sha256="a" * 64) == 2
         version = read_tree(project).by_number[2]
         assert (version.state, version.certificate) == ("erased", "a" * 64)
         client = connect(project)
@@ -64,7 +71,7 @@ class TestAgain:
         assert "**State** erased" in found.description
         assert client.get_run(version.run_id).data.tags["state"] == "erased"
         with pytest.raises(InputError, match="'b9' is not registered"):
-            set_state(project, "b9", "erased")
+            set_state(project, "b9", "erased", as_json)
 
 
 BEFORE = (
@@ -166,7 +173,7 @@ class TestRebuilt:
             "candidate": 2,
             "serving": 2,
         }
-        assert set_state(project, "b1", "erased") == 2
+        assert set_state(project, "b1", "erased", as_json) == 2
 
     def test_two_methods_on_one_parent_are_siblings(self, project, models):
         register(project, models.facts(project, "original"))

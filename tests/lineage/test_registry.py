@@ -15,7 +15,7 @@ from forgetflow.errors import InputError
 from forgetflow.lineage.pyfunc import Predictor
 from forgetflow.lineage.registry import register
 from forgetflow.lineage.tracking import connect, experiment_of, tracking_uri
-from forgetflow.lineage.tree import read_tree
+from forgetflow.lineage.tree import as_json, read_tree
 from forgetflow.training.ensemble import Ensemble
 
 pytestmark = pytest.mark.slow
@@ -39,7 +39,7 @@ def registered(home, models) -> Project:
                 "report": report,
                 "certificate_sha256": certificate,
             }
-        assert register(home, models.facts(home, generation, **extra)) == number
+        assert register(home, models.facts(home, generation, **extra), as_json) == number
     return home
 
 

@@ -8,7 +8,7 @@ from forgetflow.lineage import tree as reading
 from forgetflow.lineage.registry import register
 from forgetflow.lineage.snapshot import read_snapshot, stamp
 from forgetflow.lineage.tracking import connect
-from forgetflow.lineage.tree import read_tree, tree_from
+from forgetflow.lineage.tree import as_json, read_tree, tree_from
 
 pytestmark = pytest.mark.slow
 
@@ -19,7 +19,7 @@ def project(home, tmp_path, models, make_project):
     shutil.copy(home.root / "mlflow.db", tmp_path)
     project = make_project(tmp_path, "kept")
     for generation in ("original", "b1"):
-        register(project, models.facts(project, generation))
+        register(project, models.facts(project, generation), as_json)
     return project
 
 

@@ -152,8 +152,8 @@ def test_looking_ahead_writes_nothing(project, now):
 def test_a_lock_that_stays_taken_is_said(project, monkeypatch):
     monkeypatch.setattr(locks, "PATIENCE", 0.05)
     with (
-        locks.locked(project, "requests"),
+        locks.locked(project.locks, "requests"),
         pytest.raises(ForgetflowError, match="let it finish"),
-        locks.locked(project, "requests"),
+        locks.locked(project.locks, "requests"),
     ):
         pass

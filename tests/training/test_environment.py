@@ -8,9 +8,9 @@ from threading import Barrier
 import pytest
 import torch
 
-from forgetflow import PINNED
 from forgetflow.errors import InputError
 from forgetflow.training import environment
+from forgetflow.training.pinned import PINNED
 from forgetflow.training.trainer import train_chain
 
 ADAM = {"optimizer": "adam", "batch_size": 16, "epochs": 4, "learning_rate": 0.01}
@@ -89,14 +89,15 @@ def test_the_fingerprint_names_what_decides_bits(monkeypatch):
 
 
 def test_importing_the_package_pins_the_numeric_libraries(monkeypatch):
-    code = "import os, forgetflow; print(*(os.environ[name] for name in forgetflow.PINNED))"
+    code = "import os, sys, forgetflow; print(*(os.environ[name] for name in sys.argv[1:]))"
+    command = [sys.executable, "-c", code, *PINNED]
     clean = {"MKL_CBWR": None, "CUBLAS_WORKSPACE_CONFIG": None}
     for name in clean:
         monkeypatch.delenv(name, raising=False)
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == list(PINNED.values())
     monkeypatch.setenv("MKL_CBWR", "COMPATIBLE")
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split()[0] == "COMPATIBLE", "what the user has set wins"
     assert not environment.is_pinned()
     for name, value in PINNED.items():

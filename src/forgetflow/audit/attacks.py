@@ -32,7 +32,8 @@ from forgetflow.audit.intervals import mean_interval
 from forgetflow.audit.protocol import SHARE, Figure, Range
 from forgetflow.evaluation.auc import auc
 from forgetflow.evaluation.membership import matched
-from forgetflow.evaluation.protocol import SMALLEST_GROUP, Row
+from forgetflow.evaluation.protocol import SMALLEST_GROUP
+from forgetflow.files.formats import Row
 
 SIGNALS = ("loss", "entropy", "confidence")
 MEMBER_RATE = "member_rate"

@@ -3,7 +3,6 @@
     audit.json    everything below in one file
     audit.csv     one row per figure
     *.csv         tables for plots
-    audit.html    a self-contained page (`page.py`)
 
 Everything is an aggregate over records and members; no file holds an id, a feature or a value of
 one record.
@@ -21,9 +20,8 @@ from forgetflow.audit.protocol import Figure
 from forgetflow.audit.registry import AUDITS
 from forgetflow.audit.remarks import remarks
 from forgetflow.errors import InputError
-from forgetflow.evaluation.protocol import Row
 from forgetflow.files.atomic import write_folder
-from forgetflow.files.formats import csv_bytes, json_bytes
+from forgetflow.files.formats import Row, csv_bytes, json_bytes
 from forgetflow.keys.code import code_digest, module_of
 
 FILE = "audit.json"
@@ -152,14 +150,6 @@ def audit(
         facts,
         [*notes, *remarks(context)],
     )
-
-
-def write_audit(result: Audit, folder: Path) -> None:
-    """Write an audit and its page, replacing the folder, completely or not at all."""
-    from forgetflow.pages.audit.page import build_page
-
-    files = audit_files(result) | {"audit.html": build_page(result, AUDITS).encode()}
-    write_folder(folder, files.items())
 
 
 def write_no_audit(folder: Path, reason: str) -> None:

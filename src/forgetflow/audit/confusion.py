@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from forgetflow.audit.context import ORACLE, AuditContext
 from forgetflow.audit.intervals import jackknife, mean_interval
 from forgetflow.audit.protocol import SHARE, Figure, Range
-from forgetflow.evaluation.protocol import SMALLEST_GROUP, Row
+from forgetflow.evaluation.protocol import SMALLEST_GROUP
+from forgetflow.files.formats import Row
 
 TABLE = "confusion.csv"
 

@@ -28,7 +28,8 @@ from forgetflow.audit.context import ORACLE, SETS, AuditContext
 from forgetflow.audit.intervals import mean_interval
 from forgetflow.audit.protocol import DISTANCE, SHARE, Figure, Range
 from forgetflow.evaluation.distance import jensen_shannon
-from forgetflow.evaluation.protocol import SMALLEST_GROUP, Row
+from forgetflow.evaluation.protocol import SMALLEST_GROUP
+from forgetflow.files.formats import Row
 
 FLOOR = 1e-12
 """Least probability a logarithm is taken of where the other side has some: caps a KL divergence

@@ -31,7 +31,7 @@ from torch import Tensor, nn
 from forgetflow.audit.context import FLOOR, ORACLE, ORIGINAL, AuditContext
 from forgetflow.audit.intervals import mean_interval
 from forgetflow.audit.protocol import SHARE, Figure, Range
-from forgetflow.evaluation.protocol import Row
+from forgetflow.files.formats import Row
 from forgetflow.keys.digests import keyed_hash
 
 CLASSES = 3

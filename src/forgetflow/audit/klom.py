@@ -26,7 +26,8 @@ from numpy.typing import NDArray
 from forgetflow.audit.context import MAX_MARGIN, ORACLE, SETS, AuditContext
 from forgetflow.audit.intervals import jackknife_pools
 from forgetflow.audit.protocol import DISTANCE, SHARE, Figure, Range
-from forgetflow.evaluation.protocol import SMALLEST_GROUP, Row
+from forgetflow.evaluation.protocol import SMALLEST_GROUP
+from forgetflow.files.formats import Row
 
 Margins = NDArray[np.float64]
 

@@ -31,7 +31,8 @@ from forgetflow.audit.klom import MIN_DEVIATION
 from forgetflow.audit.protocol import SHARE, Figure, Range
 from forgetflow.evaluation.auc import auc
 from forgetflow.evaluation.membership import matched
-from forgetflow.evaluation.protocol import SMALLEST_GROUP, Row
+from forgetflow.evaluation.protocol import SMALLEST_GROUP
+from forgetflow.files.formats import Row
 
 FALSE_RATE = 0.01
 ALONE = 32

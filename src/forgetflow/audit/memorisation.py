@@ -29,7 +29,8 @@ from numpy.typing import NDArray
 from forgetflow.audit.context import ORACLE, ORIGINAL, AuditContext
 from forgetflow.audit.intervals import mean_interval
 from forgetflow.audit.protocol import DISTANCE, SHARE, Figure, Range
-from forgetflow.evaluation.protocol import SMALLEST_GROUP, Row
+from forgetflow.evaluation.protocol import SMALLEST_GROUP
+from forgetflow.files.formats import Row
 
 TABLE = "memorisation.csv"
 

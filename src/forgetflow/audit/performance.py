@@ -25,7 +25,8 @@ from forgetflow.audit.attacks import MEMBER_RATE, member_rates, withheld
 from forgetflow.audit.context import ORACLE, SETS, AuditContext
 from forgetflow.audit.intervals import Interval, mean_interval, student
 from forgetflow.audit.protocol import SHARE, Figure, Range
-from forgetflow.evaluation.protocol import SMALLEST_GROUP, Row
+from forgetflow.evaluation.protocol import SMALLEST_GROUP
+from forgetflow.files.formats import Row
 
 TABLE = "audit_accuracy.csv"
 CLASS_TABLE = "audit_accuracy_by_class.csv"

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, ClassVar, Protocol
 
 from forgetflow.audit.context import AuditContext
-from forgetflow.evaluation.protocol import Row
+from forgetflow.files.formats import Row
 
 Range = tuple[float | None, float | None]
 """Least and largest possible value of a statistic."""

@@ -32,7 +32,7 @@ from torch import Tensor, nn
 
 from forgetflow.audit.context import ORACLE, ORIGINAL, AuditContext
 from forgetflow.audit.protocol import DISTANCE, Figure, Range
-from forgetflow.evaluation.protocol import Row
+from forgetflow.files.formats import Row
 from forgetflow.keys.digests import keyed_hash
 from forgetflow.training.ensemble import BATCH
 

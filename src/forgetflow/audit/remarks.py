@@ -7,7 +7,6 @@ look at, and classes whose one-class model went with its records.
 import numpy as np
 
 from forgetflow.audit.context import MAX_MARGIN, ORACLE, SETS, AuditContext
-from forgetflow.evaluation.wording import amount, percent
 
 CUT_SHARE = 0.01
 """Share of the oracle's margins at the cut from which it is worth a sentence."""
@@ -23,7 +22,7 @@ def _shares(context: AuditContext) -> str:
     if context.votes is None:
         return ""
     return (
-        f"Probabilities are shares of {amount(context.votes)} votes (of trees, or constituents) "
+        f"Probabilities are shares of {context.votes:,} votes (of trees, or constituents) "
         "and often exactly 0 or 1; for margins, losses and KL divergences one vote spread evenly "
         "over the classes is added, so that no figure hangs on a vote too few"
     )
@@ -46,8 +45,9 @@ def _cut(context: AuditContext) -> str:
     if share < CUT_SHARE:
         return ""
     return (
-        f"{percent(share)} of the oracle's margins lie beyond \N{PLUS-MINUS SIGN}{MAX_MARGIN:g} "
-        "nats and are cut there; differences farther out are not seen"
+        f"{100 * share:.1f}\N{NO-BREAK SPACE}% of the oracle's margins lie beyond "
+        f"\N{PLUS-MINUS SIGN}{MAX_MARGIN:g} nats and are cut there; differences farther out are "
+        "not seen"
     )
 
 

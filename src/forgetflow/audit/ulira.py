@@ -35,7 +35,8 @@ from forgetflow.audit.klom import p95
 from forgetflow.audit.lira import ALONE, deviations
 from forgetflow.audit.protocol import SHARE, Figure, Range
 from forgetflow.evaluation.auc import auc
-from forgetflow.evaluation.protocol import SMALLEST_GROUP, Row
+from forgetflow.evaluation.protocol import SMALLEST_GROUP
+from forgetflow.files.formats import Row
 
 ATTACKED = ("retain", "forget")
 TARGETS = {"accuracy": 0.5, "auc": 0.5, "p95_accuracy": None}

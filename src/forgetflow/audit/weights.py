@@ -19,7 +19,7 @@ from torch import Tensor
 from forgetflow.audit.context import ORACLE, AuditContext
 from forgetflow.audit.intervals import mean_interval
 from forgetflow.audit.protocol import DISTANCE, Figure, Range
-from forgetflow.evaluation.protocol import Row
+from forgetflow.files.formats import Row
 
 MEMBERS = 16
 """Pairs of models that are compared, at most."""

@@ -23,7 +23,8 @@ from forgetflow.audit.divergence import paired
 from forgetflow.audit.intervals import mean_interval
 from forgetflow.audit.protocol import SHARE, Figure, Range
 from forgetflow.evaluation.distance import jensen_shannon
-from forgetflow.evaluation.protocol import SMALLEST_GROUP, Row
+from forgetflow.evaluation.protocol import SMALLEST_GROUP
+from forgetflow.files.formats import Row
 
 STATISTIC = "zrf"
 

@@ -13,11 +13,11 @@ import typer
 from forgetflow.cli import texts
 from forgetflow.cli.console import Json, emit, note, table
 from forgetflow.cli.extractor import extractor as extractor_verb
-from forgetflow.cli.garbage import collect_rarely
 from forgetflow.cli.requests import request
 from forgetflow.cli.study import study
 from forgetflow.config.project import Project
 from forgetflow.errors import ForgetflowError, InputError, VerdictError
+from forgetflow.process.garbage import collect_rarely
 
 app = typer.Typer(
     name="forgetflow",
@@ -311,9 +311,14 @@ def lineage_html(as_json: Json = False) -> None:
 
     Example: forgetflow lineage html
     """
-    from forgetflow.pages.lineage.page import write_html
+    from forgetflow.files.atomic import write_atomically
+    from forgetflow.lineage.story import PAGE
+    from forgetflow.lineage.tree import read_tree
+    from forgetflow.pages.lineage import lineage_page
 
-    path = write_html(Project.find())
+    project = Project.find()
+    path = project.root / PAGE
+    write_atomically(path, lineage_page(read_tree(project)).encode())
     emit({"path": str(path)}, as_json, lambda: str(path))
 
 

@@ -140,7 +140,7 @@ def forest(
 
 def _forest_shown(found: "ForestStudy", project: Project) -> str:
     from forgetflow.cli.console import percent
-    from forgetflow.pages.studies.forest import points
+    from forgetflow.pages.numbers import pp
 
     rows = []
     for row in found.depths:
@@ -149,7 +149,7 @@ def _forest_shown(found: "ForestStudy", project: Project) -> str:
             [
                 row["random_depth"],
                 percent(row["accuracy"]),
-                points(row["difference"], row["difference_sd"]),
+                pp(row["difference"], row["difference_sd"]),
                 *(
                     None if cost[name] is None else f"{cost[name]:.0f}x"
                     for cost in costs
@@ -157,7 +157,7 @@ def _forest_shown(found: "ForestStudy", project: Project) -> str:
                 ),
             ]
         )
-    heads = ["random layers", "accuracy", "to scikit-learn", "one record: rows", "time"]
+    heads = ["random layers", "accuracy", "to scikit-learn (pp)", "one record: rows", "time"]
     heads += ["adversary: rows", "time"]
     check, page = found.check, project.study("forest") / "forest.html"
     said = (

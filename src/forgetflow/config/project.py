@@ -101,3 +101,8 @@ class Project:
     def state(self) -> Path:
         """Local, never versioned: Prefect's home, locks, secrets."""
         return self.root / ".forgetflow"
+
+    @property
+    def locks(self) -> Path:
+        """Lock files, one per thing that has one writer at a time."""
+        return self.state / "locks"

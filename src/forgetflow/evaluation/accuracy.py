@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from forgetflow.evaluation.context import EvaluationContext
-from forgetflow.evaluation.protocol import SMALLEST_GROUP, Row
+from forgetflow.evaluation.protocol import SMALLEST_GROUP
+from forgetflow.files.formats import Row
 
 TABLE = "accuracy_by_class.csv"
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from forgetflow.evaluation.auc import auc
 from forgetflow.evaluation.context import EvaluationContext
-from forgetflow.evaluation.protocol import Row
+from forgetflow.files.formats import Row
 
 SET = "test"
 

@@ -18,10 +18,9 @@ from forgetflow.errors import InputError
 from forgetflow.evaluation.context import EvaluationContext
 from forgetflow.evaluation.figures import figure, part, reason_for
 from forgetflow.evaluation.gate import GateVerdict
-from forgetflow.evaluation.protocol import Row
 from forgetflow.evaluation.registry import MEASURES
 from forgetflow.files.atomic import write_folder
-from forgetflow.files.formats import csv_bytes, json_bytes, read_csv
+from forgetflow.files.formats import Row, csv_bytes, json_bytes, read_csv
 from forgetflow.keys.code import code_digest, module_of
 
 TEXTS = frozenset({"model", "set", "class"})

@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 
 from forgetflow.evaluation.auc import auc
 from forgetflow.evaluation.context import MAX_LOSS, EvaluationContext
-from forgetflow.evaluation.protocol import SMALLEST_GROUP, Row
+from forgetflow.evaluation.protocol import SMALLEST_GROUP
+from forgetflow.files.formats import Row
 from forgetflow.keys.digests import canonical_order, keyed_hash, keyed_order
 from forgetflow.records.record_set import RecordSet
 

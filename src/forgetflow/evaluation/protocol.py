@@ -9,9 +9,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar, Protocol
 
 from forgetflow.evaluation.context import EvaluationContext
-
-Row = dict[str, str | int | float | None]
-"""One line of a CSV table."""
+from forgetflow.files.formats import Row
 
 SMALLEST_GROUP = 5
 """Statistics of losses and probabilities over fewer records are withheld: they would come close

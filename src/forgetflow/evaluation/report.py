@@ -1,6 +1,5 @@
-"""The report over all generations: one row each as JSON and CSV, and one HTML page.
+"""The report over all generations: one row each, as JSON and CSV.
 
-    report/report.html   self-contained: inline style and figures, no script, no network
     report/report.json   {"generations": [rows], "missing": generation -> column -> reason}
     report/report.csv    the same rows
 
@@ -15,7 +14,6 @@ from typing import Any
 from forgetflow.config.project import Project
 from forgetflow.evaluation.evaluate import Evaluation, read_evaluation, read_gate
 from forgetflow.evaluation.gate import GateVerdict
-from forgetflow.files.atomic import write_folder
 from forgetflow.files.formats import csv_bytes, json_bytes
 from forgetflow.training.card import ModelCard, read_card
 
@@ -124,19 +122,14 @@ def explain(entry: Entry, path: str) -> str:
     return entry.evaluation.reason(path) or "not measured"
 
 
-def write_report(project: Project, entries: Sequence[Entry] | None = None) -> None:
-    """Write the report folder of a project from all its generations."""
-    from forgetflow.pages.report.page import build_report
-
-    found = read_entries(project) if entries is None else entries
-    rows = [summarise(entry) for entry in found]
+def report_files(entries: Sequence[Entry]) -> dict[str, bytes]:
+    """Return file name -> content of the report over these generations, without its page."""
+    rows = [summarise(entry) for entry in entries]
     summary: dict[str, Any] = {
         "generations": [row.values for row in rows],
         "missing": {str(row.values["generation"]): row.missing for row in rows if row.missing},
     }
-    files = {
-        "report.html": build_report(found).encode(),
+    return {
         "report.json": json_bytes(summary),
         "report.csv": csv_bytes([row.values for row in rows]),
     }
-    write_folder(project.report, files.items())

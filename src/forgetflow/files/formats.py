@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from forgetflow.evaluation.protocol import Row
+Row = dict[str, str | int | float | None]
+"""One line of a CSV table."""
 
 
 def json_bytes(value: Any) -> bytes:

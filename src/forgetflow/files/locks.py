@@ -5,11 +5,11 @@ Order when several are taken: seal, then inbox, then requests or ledger.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Literal
 
 import filelock
 
-from forgetflow.config.project import Project
 from forgetflow.errors import ForgetflowError
 
 PATIENCE = 120.0
@@ -20,13 +20,13 @@ LockName = Literal["seal", "inbox", "requests", "ledger", "lineage", "mlflow"]
 
 
 @contextmanager
-def locked(project: Project, name: LockName) -> Iterator[None]:
-    """Hold the project's lock `name`, waiting for whoever has it.
+def locked(folder: Path, name: LockName) -> Iterator[None]:
+    """Hold the lock `name` of a folder of locks, waiting for whoever has it.
 
     Raises:
         ForgetflowError: another process kept the lock for longer than `PATIENCE`.
     """
-    path = project.state / "locks" / f"{name}.lock"
+    path = folder / f"{name}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     lock = filelock.FileLock(path, timeout=PATIENCE, poll_interval=0.01)
     try:

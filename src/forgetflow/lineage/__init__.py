@@ -4,7 +4,7 @@
                                              │
                         read_tree ◄──────────┘
                             │
-                            └──► as_text, as_mermaid, as_json, as_html
+                            └──► as_text, as_mermaid, as_json, or `pages.lineage`
 
 `read_tree` asks MLflow only after its database has changed (`snapshot`).
 

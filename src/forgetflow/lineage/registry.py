@@ -11,52 +11,66 @@ it points at is there; descriptions and aliases are derived from the registry an
 
 import json
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from forgetflow.config.project import Project
 from forgetflow.errors import InputError
+from forgetflow.files.atomic import write_atomically
 from forgetflow.files.locks import locked
 from forgetflow.lineage import logged_model
 from forgetflow.lineage.facts import GenerationFacts
-from forgetflow.lineage.story import model_story, run_story, version_story, weights_story
+from forgetflow.lineage.story import PAGE, model_story, run_story, version_story, weights_story
 from forgetflow.lineage.tracking import NOTE, connect, experiment_of, refusals_told
 from forgetflow.lineage.tree import read_anew, registered_model, tree_from
 from forgetflow.lineage.version import LineageTree, Version
 from forgetflow.lineage.view import VERSION
-from forgetflow.pages.lineage.page import write_page
 from forgetflow.training.card import ModelCard, card_digest, read_card
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import DatasetInput, Run
 
+Page = Callable[[LineageTree], str]
+"""Draws a tree as an HTML document."""
+
 SHOWABLE = frozenset({".csv", ".html", ".json", ".md", ".png", ".svg"})
 """Kinds of evaluation files that are logged: summaries and figures, never per-record arrays."""
 
 
-def register(project: Project, facts: GenerationFacts) -> int:
+def register(project: Project, facts: GenerationFacts, page: Page) -> int:
     """Register a generation, or complete or refresh its registration; return its version.
 
     The same card again creates nothing; gate, state, certificate and measures are brought up to
     date. An original made of other bytes becomes a new version that supersedes the one before.
 
+    Args:
+        project: the project.
+        facts: what is known of the generation.
+        page: draws the tree as it is afterwards, for the project folder and the run.
+
     Raises:
         InputError: there is no model in the folder, or its parent was never registered.
         VerdictError: the folder does not hold what the card says.
     """
-    with locked(project, "lineage"), refusals_told():
+    with locked(project.locks, "lineage"), refusals_told():
         client = connect(project)
         tree = tree_from(client, project)
         known = next((v for v in tree.versions if v.card == facts.digest), None)
         number = known.number if known else _create(client, project, tree, facts)
-        _refresh(client, project, number, facts)
+        _refresh(client, project, number, facts, page)
         read_anew(client, project)
         return number
 
 
 def set_state(
-    project: Project, generation: str, state: str, *, certificate_sha256: str | None = None
+    project: Project,
+    generation: str,
+    state: str,
+    page: Page,
+    *,
+    certificate_sha256: str | None = None,
 ) -> int:
     """Set how far the deletion behind a generation has come; return its version.
 
@@ -64,12 +78,13 @@ def set_state(
         project: the project.
         generation: `original` or a batch id; its newest version in the current line is meant.
         state: new value of the `state` tag.
+        page: draws the tree as it is afterwards, for the project folder.
         certificate_sha256: digest of the certificate, when this state came with one.
 
     Raises:
         InputError: the generation is not registered.
     """
-    with locked(project, "lineage"), refusals_told():
+    with locked(project.locks, "lineage"), refusals_told():
         client = connect(project)
         tree = tree_from(client, project)
         version = newest(tree, generation)
@@ -81,6 +96,7 @@ def set_state(
         _set_tags(client, tree.model_name, version, tags)
         tree = tree_from(client, project)
         _describe(client, project, tree, tree.by_number[version.number])
+        _write(project, page(tree))
         return version.number
 
 
@@ -230,7 +246,9 @@ def _log_files(client: "MlflowClient", run: "Run", facts: GenerationFacts) -> No
         client.log_artifact(run.info.run_id, str(facts.report))
 
 
-def _refresh(client: "MlflowClient", project: Project, number: int, facts: GenerationFacts) -> None:
+def _refresh(
+    client: "MlflowClient", project: Project, number: int, facts: GenerationFacts, page: Page
+) -> None:
     """Bring everything that may change up to date; the aliases come last."""
     tree = tree_from(client, project)
     version = tree.by_number[number]
@@ -248,8 +266,9 @@ def _refresh(client: "MlflowClient", project: Project, number: int, facts: Gener
 
     tree = tree_from(client, project)
     aliases = target_aliases(tree)
-    page = _describe(client, project, tree.with_aliases(aliases), tree.by_number[number])
-    client.log_artifact(version.run_id, str(page))
+    tree_to_be = tree.with_aliases(aliases)
+    _describe(client, project, tree_to_be, tree.by_number[number])
+    client.log_artifact(version.run_id, str(_write(project, page(tree_to_be))))
     for alias, target in aliases.items():
         here = tree.aliased(alias)
         if here is None or here.number != target:
@@ -276,10 +295,16 @@ def _log_measures(client: "MlflowClient", version: Version, facts: GenerationFac
         client.log_batch(version.run_id, metrics=changed)
 
 
+def _write(project: Project, html: str) -> Path:
+    path = project.root / PAGE
+    write_atomically(path, html.encode())
+    return path
+
+
 def _describe(
     client: "MlflowClient", project: Project, tree: LineageTree, version: Version
-) -> Path:
-    """Write anew all descriptions that mention this version, and the lineage page."""
+) -> None:
+    """Write anew all descriptions that mention this version."""
     experiment = experiment_of(client, project).experiment_id
     family = [version.number, version.parent, version.supersedes]
     family += [child.number for child in tree.children(version)]
@@ -288,4 +313,3 @@ def _describe(
         client.update_model_version(tree.model_name, str(relative.number), story)
         client.set_tag(relative.run_id, NOTE, run_story(tree, relative, experiment))
     client.update_registered_model(tree.model_name, model_story(tree, experiment))
-    return write_page(project, tree)

@@ -34,7 +34,7 @@ def log_study(
     """
     from mlflow.entities import Metric, Param, RunTag
 
-    with locked(project, "lineage"), refusals_told():
+    with locked(project.locks, "lineage"), refusals_told():
         client = connect(project)
         experiment = experiment_of(client, project).experiment_id
         found = client.search_runs([experiment], f"tags.`{KEY}` = '{key}'", max_results=1)

@@ -63,7 +63,7 @@ def connect(project: Project) -> "MlflowClient":
     import mlflow
 
     uri = tracking_uri(project)
-    with locked(project, "mlflow"), refusals_told():
+    with locked(project.locks, "mlflow"), refusals_told():
         mlflow.set_tracking_uri(uri)
         client = mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
         _prepare_experiment(client, project)

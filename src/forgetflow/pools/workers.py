@@ -25,6 +25,4 @@ def warm_workers(count: int) -> ProcessPoolExecutor:
 def _prepare() -> None:
     import torch
 
-    import forgetflow  # noqa: F401  (sets the environment)
-
     torch.set_num_threads(1)

@@ -62,7 +62,7 @@ class RequestBook:
         Raises:
             InputError: an id is on file, or given twice, with different selectors.
         """
-        with locked(self.project, "requests"):
+        with locked(self.project.locks, "requests"):
             known = {one.request_id: one for one in self.requests()}
             new = []
             for request in requests:
@@ -90,7 +90,7 @@ class RequestBook:
         return self._change(request_id, lambda one: one.model_copy(update={"hold": None}))
 
     def _change(self, request_id: str, change: Callable[[Request], Request]) -> Request:
-        with locked(self.project, "requests"):
+        with locked(self.project.locks, "requests"):
             before = self.get(request_id)
             after = change(before)
             if after != before:

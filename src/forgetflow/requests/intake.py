@@ -85,7 +85,7 @@ def take_in_inbox(project: Project, clock: datetime | None = None) -> Inbox:
     files: list[str] = []
     refused: dict[str, str] = {}
     added = 0
-    with locked(project, "inbox"):
+    with locked(project.locks, "inbox"):
         for path in sorted(project.inbox.glob("[!.]*")):
             if not path.is_file():
                 continue
@@ -105,7 +105,7 @@ def hold_request(project: Project, request_id: str, reason: str) -> Request:
     Raises:
         InputError: an unknown request, no reason, or too late because it is sealed.
     """
-    with locked(project, "seal"):
+    with locked(project.locks, "seal"):
         for manifest in sealed_manifests(project):
             if request_id in manifest.requests:
                 raise InputError(

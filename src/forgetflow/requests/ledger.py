@@ -156,7 +156,7 @@ class Ledger:
         if not GENERATION.fullmatch(batch):
             raise InputError("ledger: the batch must be an id such as b1")
         _check_facts(facts, "facts")
-        with locked(self.project, "ledger"):
+        with locked(self.project.locks, "ledger"):
             entries, sound = self._read()
             if _said_already(entries, event, batch, facts):
                 return None

@@ -138,7 +138,7 @@ def seal(
     chosen = method or project.settings.unlearn.method
     if not METHOD.fullmatch(chosen):
         raise InputError(f"'{chosen}' is no method name; one looks like 'sisa' or 'l1_sparse'")
-    with locked(project, "seal"):
+    with locked(project.locks, "seal"):
         resumed = _complete_ledger(project, now)
         inbox = take_in_inbox(project, now)
         before = read_situation(project)

@@ -10,14 +10,12 @@ cheaper without any architecture.
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import sqrt
-from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 
 from forgetflow.config.settings import Settings
-from forgetflow.files.atomic import write_folder
 from forgetflow.files.formats import csv_bytes, json_bytes
 from forgetflow.partition.assignment import Assignment
 from forgetflow.partition.registry import place
@@ -294,17 +292,11 @@ def _against(samples: Floats, full: Floats, selected: Floats) -> Row:
     }
 
 
-def write_arcane(study: ArcaneStudy, folder: Path) -> None:
-    """Write rows and page, replacing the folder, completely or not at all."""
-    from forgetflow.pages.studies.arcane import build_page
-
-    write_folder(
-        folder,
-        [
-            ("models.csv", csv_bytes(study.models)),
-            ("deletions.csv", csv_bytes(study.deletions)),
-            ("orders.csv", csv_bytes(study.orders)),
-            ("arcane.json", json_bytes(study.to_json())),
-            ("arcane.html", build_page(study).encode()),
-        ],
-    )
+def arcane_files(study: ArcaneStudy) -> dict[str, bytes]:
+    """Return file name -> content of the study, without its page."""
+    return {
+        "models.csv": csv_bytes(study.models),
+        "deletions.csv": csv_bytes(study.deletions),
+        "orders.csv": csv_bytes(study.orders),
+        "arcane.json": json_bytes(study.to_json()),
+    }

@@ -9,12 +9,10 @@ the forest of `forgetflow.forest`, whose deletions must arrive at the bytes of a
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
-from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
 from forgetflow.errors import VerdictError
-from forgetflow.files.atomic import write_folder
 from forgetflow.files.formats import csv_bytes, json_bytes
 from forgetflow.studies.forest_grid import ForestGrid
 from forgetflow.studies.forest_trial import KINDS, Deletion, Trial
@@ -68,7 +66,7 @@ class ForestStudy:
 
     @property
     def caution(self) -> str | None:
-        """Say in words when the test records are too few to tell one point of accuracy."""
+        """Say in words when the test records are too few to tell one percentage point."""
         best = max(row["accuracy"] for row in self.depths)
         tested = self.facts["test_records"]
         needed = ceil(4 * best * (1 - best) / POINT**2)
@@ -76,9 +74,9 @@ class ForestStudy:
             return None
         error = 100 * sqrt(best * (1 - best) / tested)
         return (
-            f"{tested:,} test records are too few to tell differences of one point: at this "
-            f"accuracy the standard error is {error:.1f} points, and {needed:,} records would make "
-            "it half a point; hold out more (data.test_fraction)"
+            f"{tested:,} test records are too few to tell differences of one percentage point: at "
+            f"this accuracy the standard error is {error:.1f} percentage points, and {needed:,} "
+            "records would make it half of one; hold out more (data.test_fraction)"
         )
 
     def require_equal(self) -> None:
@@ -205,16 +203,10 @@ def _deletion_row(depth: int, kind: str, chosen: Sequence[tuple[Deletion, float]
     return row
 
 
-def write_forest_study(study: ForestStudy, folder: Path) -> None:
-    """Write rows and page, replacing the folder, completely or not at all."""
-    from forgetflow.pages.studies.forest import build_page
-
-    write_folder(
-        folder,
-        [
-            ("forest.csv", csv_bytes(study.depths)),
-            ("deletions.csv", csv_bytes(study.deletions)),
-            ("forest.json", json_bytes(study.to_json())),
-            ("forest.html", build_page(study).encode()),
-        ],
-    )
+def forest_files(study: ForestStudy) -> dict[str, bytes]:
+    """Return file name -> content of the study, without its page."""
+    return {
+        "forest.csv": csv_bytes(study.depths),
+        "deletions.csv": csv_bytes(study.deletions),
+        "forest.json": json_bytes(study.to_json()),
+    }

@@ -8,14 +8,12 @@ model of 1/S of the records (Bourtoule et al., IEEE S&P 2021, Sec. VII)?
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import erfc, sqrt
-from pathlib import Path
 from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 
 from forgetflow.config.train import TrainSettings
-from forgetflow.files.atomic import write_folder
 from forgetflow.files.formats import csv_bytes, json_bytes
 from forgetflow.partition import forecast
 from forgetflow.partition.assignment import Assignment
@@ -234,17 +232,11 @@ def put_together(
     return Sharding(grid, facts, cells, timed, paper_rows())
 
 
-def write_sharding(study: Sharding, folder: Path) -> None:
-    """Write rows and page, replacing the folder, completely or not at all."""
-    from forgetflow.pages.studies.sharding import build_page
-
-    write_folder(
-        folder,
-        [
-            ("sharding.csv", csv_bytes(study.cells)),
-            ("points.csv", csv_bytes(study.points)),
-            ("paper.csv", csv_bytes(study.paper)),
-            ("sharding.json", json_bytes(study.to_json())),
-            ("sharding.html", build_page(study).encode()),
-        ],
-    )
+def sharding_files(study: Sharding) -> dict[str, bytes]:
+    """Return file name -> content of the study, without its page."""
+    return {
+        "sharding.csv": csv_bytes(study.cells),
+        "points.csv": csv_bytes(study.points),
+        "paper.csv": csv_bytes(study.paper),
+        "sharding.json": json_bytes(study.to_json()),
+    }

@@ -11,8 +11,8 @@ from typing import Any, Literal
 
 import torch
 
-from forgetflow import PINNED
 from forgetflow.errors import InputError
+from forgetflow.training.pinned import PINNED
 
 
 def activate(device: Literal["auto", "cpu", "cuda"]) -> torch.device:

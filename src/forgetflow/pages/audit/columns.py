@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from forgetflow.evaluation.wording import MINUS, NBSP, significant
+from forgetflow.pages.numbers import NBSP, decimal, fixed, pp, significant
 
 
 class Place(NamedTuple):
@@ -39,15 +39,10 @@ class Unit:
         return f"[{self.bare(low)}, {self.bare(high)}]"
 
 
-def _fixed(value: float, digits: int, sign: str = "") -> str:
-    value = round(value, digits) + 0.0  # + 0.0: no minus before a zero, and no plus either
-    return f"{value:{sign if value else ''}.{digits}f}".replace("-", MINUS)
-
-
 PLAIN = Unit(significant)
-DECIMAL = Unit(lambda value: _fixed(value, 3))
-SHARE = Unit(lambda value: _fixed(100 * value, 1), f"{NBSP}%")
-POINTS = Unit(lambda value: _fixed(100 * value, 1, "+"), f"{NBSP}pp")
+DECIMAL = Unit(decimal)
+SHARE = Unit(lambda value: fixed(100 * value, 1), f"{NBSP}%")
+PP = Unit(pp, f"{NBSP}pp")
 STEPS = Unit(lambda value: f"{value:g}")
 
 
@@ -68,7 +63,7 @@ class Column:
 
 COLUMNS: dict[tuple[str, str], Column] = {
     ("performance", "accuracy"): Column("accuracy", SHARE),
-    ("performance", "gap"): Column("gap to the oracle", POINTS),
+    ("performance", "gap"): Column("gap to the oracle", PP),
     ("performance", "tow"): Column("tug of war", DECIMAL),
     ("performance", "average_gap"): Column("average gap", SHARE, distance=True),
     ("klom", "p95"): Column("KLoM, 95th percentile (nats)", distance=True),

@@ -1,1 +1,0 @@
-"""The family tree of models as a page."""

@@ -1,0 +1,1 @@
+"""What a program sets once for its whole process."""
