@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import IO, Any
 
@@ -20,6 +21,7 @@ from filelock import FileLock
 
 from forgetflow.config.project import Project
 from tests.forked import Libraries, Started
+from tests.tasks import task_states_of_flow
 
 SERVER = "FORGETFLOW_TEST_SERVER"
 """Variable with the folder of the Prefect server that all processes of a test session share."""
@@ -234,6 +236,23 @@ def new_project(
     return make
 
 
+@pytest.fixture(scope="session")
+def original(
+    new_project: Callable[..., ProjectFolder],
+    server_project: Project,
+    environment: dict[str, str],
+    libraries: Libraries,
+) -> ProjectFolder:
+    """A project with its original model, built by the first worker to ask; to be copied only."""
+    known = server_project.root / "original"
+    with FileLock(f"{known}.lock"):
+        if not known.exists():
+            project = new_project("original")
+            project.build()
+            known.write_text(str(project.root))
+    return ProjectFolder(Path(known.read_text()), environment, libraries)
+
+
 def move_paths(database: Path, before: str, after: str) -> None:
     """Replace a folder's name in every text of a database."""
     with closing(sqlite3.connect(database)) as opened, opened:
@@ -266,19 +285,7 @@ def copy_project(
 @pytest.fixture(scope="session")
 def latest_tasks(prefect_home: Path) -> Callable[[str], dict[str, str]]:
     """Return a reader of task name -> state in the latest run of a flow."""
-    query = """
-        select task_run.name, task_run.state_name from task_run
-        join flow_run on flow_run.id = flow_run_id
-        where flow_run.id = (
-            select flow_run.id from flow_run join flow on flow.id = flow_id
-            where flow.name = ? order by flow_run.created desc limit 1)
-    """
-
-    def read(flow: str) -> dict[str, str]:
-        with sqlite3.connect(prefect_home / "prefect.db") as database:
-            return dict(database.execute(query, (flow,)).fetchall())
-
-    return read
+    return partial(task_states_of_flow, prefect_home)
 
 
 @pytest.fixture(scope="session")

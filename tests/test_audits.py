@@ -10,9 +10,6 @@ import pytest
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
 SETTINGS = {
-    "partition.shards": 2,
-    "partition.slices": 2,
-    "train.epochs": 5,
     "evaluate.audit": {
         "members": 6,
         "relearn": {"max_steps": 20, "members": 2},
@@ -42,10 +39,18 @@ def member_files(project):
 
 
 @pytest.fixture(scope="module")
-def audited(new_project):
+def built(original, copy_project):
+    """A project with its original model and audits of its deletions; to be copied, not changed."""
+    project = copy_project(original, "built")
+    project.change(SETTINGS)
+    project.build("train", "report")
+    return project
+
+
+@pytest.fixture(scope="module")
+def audited(built, copy_project):
     """A project in which one class was forgotten and its deletion audited."""
-    project = new_project("audited", SETTINGS)
-    project.build()
+    project = copy_project(built, "audited")
     project.cli("request", "add", "--label", "3")
     project.cli("forget")
     return project
@@ -107,7 +112,7 @@ def test_no_audit_file_names_a_record(audited):
 
 
 def test_a_study_shares_pools_and_comes_from_cache_the_second_time(audited, latest_tasks):
-    arguments = ("study", "methods", "--label", "8", "--records", "40", "--members", "4")
+    arguments = ("study", "methods", "--label", "8", "--records", "60", "--members", "4")
     first = json.loads(audited.cli(*arguments, "--compare", "sisa,retrain", "--json"))
     assert {"sisa", "retrain"} <= set(first["members"])
     before = member_files(audited)
@@ -125,21 +130,19 @@ def test_a_study_shares_pools_and_comes_from_cache_the_second_time(audited, late
     assert kinds.count("study") == 2
 
 
-def test_a_study_that_was_killed_goes_on(new_project, copy_project):
-    project = new_project("killed", SETTINGS | {"train.epochs": 20})
-    project.build("ingest", "partition")
-    fresh = copy_project(project, "not-killed")
-    arguments = ("study", "methods", "--records", "60", "--members", "12", "--json")
+def test_a_study_that_was_killed_goes_on(built, copy_project):
+    project, fresh = (copy_project(built, name) for name in ("killed", "not-killed"))
+    arguments = ("study", "methods", "--records", "60", "--members", "4", "--json")
     process = project.start(*arguments)
     deadline = time.monotonic() + 240
-    while len(member_files(project)) < 8:
+    while len(member_files(project)) < 2:
         assert process.running(), "it ended before it could be killed"
         assert time.monotonic() < deadline, "no member was made in time"
-        time.sleep(0.05)
+        time.sleep(0.01)
     process.send(signal.SIGKILL)
     process.wait()
     left = member_files(project)
-    assert 8 <= len(left) < 12 * 6
+    assert 2 <= len(left) < 4 * 6
     found = json.loads(project.cli(*arguments))
     assert {name: left[name] for name in left} == {
         name: when for name, when in member_files(project).items() if name in left

@@ -1,7 +1,8 @@
 """The laws of the whole product, through DVC, Prefect and MLflow, on the real digits.
 
-One Prefect server serves all projects of the session; every project is a folder of its own. Two are
-made by `dvc repro` (`TestTwoRoutes`), every stage a new Python; the others start as copies of one.
+One Prefect server serves all projects of the session; every project is a folder of its own. One is
+made by `dvc repro` (`TestTwoRoutes`), every stage a new Python, and one from other records; the
+others start as copies of one.
 """
 
 import json
@@ -16,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from forgetflow.keys.digests import bytes_digest
+from tests.tasks import task_states
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]
 
@@ -34,34 +36,6 @@ def stored_states(project) -> dict[str, str]:
         path.name: bytes_digest(path.read_bytes())
         for path in sorted((project.root / "store" / "objects").rglob("*.safetensors"))
     }
-
-
-def task_states(prefect_home: Path, project, batch: str) -> list[str]:
-    """States of the tasks in the project's latest flow run that unlearned a batch.
-
-    Other projects unlearn batches of that name on the same server, under other keys.
-    """
-    card = json.loads((project.root / "models" / batch / "model.json").read_text())
-    result = prefect_home / "storage" / card["constituents"][0]["key"]
-    query = """
-        select task_run.state_name from task_run
-        where flow_run_id = (
-            select task_run.flow_run_id from task_run
-            join flow_run on flow_run.id = task_run.flow_run_id
-            join task_run_state on task_run_state.id = task_run.state_id
-            where flow_run.name = ? and json_extract(data, '$.storage_key') = ?
-            order by flow_run.created desc limit 1)
-    """
-    with sqlite3.connect(prefect_home / "prefect.db") as database:
-        return [row[0] for row in database.execute(query, [f"unlearn {batch}", str(result)])]
-
-
-@pytest.fixture(scope="module")
-def original(new_project):
-    """A project with its original model; to be copied, not changed."""
-    project = new_project("original")
-    project.build()
-    return project
 
 
 @pytest.fixture(scope="module")
@@ -167,7 +141,7 @@ class TestTwoRoutes:
             }
         np.savez(project.root / "left.npz", **arrays)
         project.cli("data", "import", "npz", "--path", str(project.root / "left.npz"))
-        project.dvc("repro", "--quiet", "train")
+        project.build("ingest", "partition", "train")
         fresh = shard_weights(project.root / "models" / "original")
         assert fresh == shard_weights(built.root / "models" / "b2")
 

@@ -1,9 +1,7 @@
 """The study of forests through Prefect and MLflow, on the real digits."""
 
 import json
-import os
 import sqlite3
-from dataclasses import replace
 
 import pytest
 
@@ -70,6 +68,7 @@ def test_more_depths_measure_only_what_is_new(studied, latest_tasks):
 
 
 FORGETFUL = """
+import runpy
 from dataclasses import replace
 from functools import wraps
 
@@ -85,15 +84,14 @@ def trial(*arguments):
 
 
 forest_trial.trial = trial
+runpy.run_module("forgetflow", run_name="__main__", alter_sys=True)
 """
 
 
-def test_a_forest_that_is_not_the_refit_fails_the_command_after_writing(studied, tmp_path):
-    (tmp_path / "sitecustomize.py").write_text(FORGETFUL)
-    paths = [str(tmp_path), *filter(None, [studied.environment.get("PYTHONPATH")])]
-    environment = studied.environment | {"PYTHONPATH": os.pathsep.join(paths)}
+def test_a_forest_that_is_not_the_refit_fails_the_command_after_writing(studied):
+    (studied.root / "forgetful.py").write_text(FORGETFUL)
     other = ["11" if one == "10" else one for one in ASKED]  # nothing of it is cached
-    done = replace(studied, environment=environment).run("forgetflow", "study", "forest", *other)
+    done = studied.start_module("forgetful", "study", "forest", *other).wait()
     assert done.returncode == 3
     assert "2 of 4 forests are not byte-equal" in done.stderr
     found = json.loads((studied.root / "studies" / "forest" / "forest.json").read_text())

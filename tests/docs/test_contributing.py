@@ -1,6 +1,7 @@
 """The recipes of CONTRIBUTING.md, carried out in a copy of the sources."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -46,11 +47,16 @@ def run(root, *arguments):
     )
 
 
-def test_what_recipes_add_passes_their_own_tests(copy):
+def test_what_recipes_add_passes_their_own_tests_and_the_laws_of_methods(copy):
     root, tests = copy
-    done = run(root, "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", *tests)
+    laws = "tests/unlearning/test_laws.py"
+    chosen = ("-vv", "-k", "noise or not test_laws")
+    done = run(root, "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", *chosen, *tests, laws)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(tests) == len(RECIPES)
+    for path in tests:
+        assert f"{path}::" in done.stdout
+    assert re.search(rf"{laws}::test_the_same_deletion\S*\[noise\S* PASSED", done.stdout)
 
 
 def test_what_recipes_add_is_in_the_style_of_the_house(copy):
@@ -58,15 +64,6 @@ def test_what_recipes_add_is_in_the_style_of_the_house(copy):
     for arguments in (["check"], ["format", "--check"]):
         done = run(root, "ruff", *arguments, "src", "tests")
         assert done.returncode == 0, done.stdout + done.stderr
-
-
-def test_the_laws_of_methods_hold_the_one_that_a_recipe_adds(copy):
-    root, _ = copy
-    laws = "tests/unlearning/test_laws.py"
-    done = run(root, "pytest", "-p", "no:cacheprovider", "-p", "no:xdist", laws, "-k", "noise")
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "deselected" in done.stdout
-    assert "no tests ran" not in done.stdout
 
 
 @pytest.mark.parametrize("source", ["", "b\na\n", "a\nb\na\nb\n"])
