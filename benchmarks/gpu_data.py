@@ -6,6 +6,7 @@ images   CIFAR-10 from a folder: as many training batches as lie in it; without 
 """
 
 import lzma
+import math
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -91,7 +92,7 @@ class Bench:
 
     def _images(self, most: tuple[int, int] | None) -> Data:
         if self.folder is None:
-            return drawn(*(most or (3000, 1000)))
+            return drawn(*(most or (3000, 1000)), side=self.size(32, 16))
         return cifar10(self.folder, most)
 
     def size(self, full: int, toy: int) -> int:
@@ -222,24 +223,25 @@ def _read(path: Path) -> NDArray[np.uint8]:
     return np.frombuffer(raw, np.uint8).reshape(-1, RECORD_BYTES)
 
 
-def drawn(train: int, test: int) -> Data:
-    """Return images drawn around ten centres, so many to learn from and to test on."""
+def drawn(train: int, test: int, side: int) -> Data:
+    """Return square images of `side` pixels around ten centres, to learn from and to test on."""
     rng = np.random.default_rng(0)
-    centres = rng.normal(128, 20, size=(10, 3 * 32 * 32))
+    centres = rng.normal(128, 20, size=(10, 3 * side**2))
     labels = np.arange(train + test) % 10
-    pixels = centres[labels] + rng.normal(0, 60, size=(len(labels), 3 * 32 * 32))
+    pixels = centres[labels] + rng.normal(0, 60, size=(len(labels), 3 * side**2))
     rows = np.column_stack([labels, pixels.clip(0, 255)]).astype(np.uint8)
     return Data("drawn images", _records("image", rows[:train]), _records("test", rows[train:]))
 
 
 def _records(prefix: str, rows: NDArray[np.uint8]) -> RecordSet:
-    """Return the record set of rows of one label byte and 3,072 pixel bytes."""
+    """Return the record set of rows of one label byte and the bytes of three square planes."""
+    side = math.isqrt(rows.shape[1] // 3)
     names = [f"{prefix}-{number:05d}" for number in range(len(rows))]
     return build_record_set(
-        RecordSchema(tuple("0123456789"), TensorFeatures((3, 32, 32), "uint8")),
+        RecordSchema(tuple("0123456789"), TensorFeatures((3, side, side), "uint8")),
         record_ids=names,
         subject_ids=names,
         labels=rows[:, 0],
-        features=rows[:, 1:].reshape(-1, 3, 32, 32),
+        features=rows[:, 1:].reshape(-1, 3, side, side),
         where=prefix,
     )

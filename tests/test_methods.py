@@ -82,8 +82,8 @@ def test_every_task_is_cached_in_a_second_run(project, prefect_home, batch):
     assert set(project.observed[f"tasks {batch}"]) == {"Completed"}
     before = weights(project, batch)
     project.cli("forget", batch)
-    again = task_states(prefect_home, project, batch)
-    assert again == ["Cached"] * len(project.observed[f"tasks {batch}"])
+    # One per shard: what SSD prepares is not asked for again.
+    assert task_states(prefect_home, project, batch) == ["Cached"] * 4
     assert weights(project, batch) == before
 
 
