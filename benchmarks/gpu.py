@@ -220,8 +220,9 @@ def exact_deletion(bench: Bench, sheet: Sheet) -> None:
     """Forget in two batches and compare with a build that never had the records."""
     digits = bench.digits.first(450).train
     images = bench.few.first(240).train
-    sisa = {"method": "sisa", "shards": 3, "slices": 3}
-    arcane = {"method": "arcane", "slices": 3}
+    few = bench.size(3, 2)
+    sisa = {"method": "sisa", "shards": few, "slices": few}
+    arcane = {"method": "arcane", "slices": few}
     for architecture, records, partition in (
         *((name, digits, sisa) for name in ("mlp", "logistic", "lenet", "allcnn", "wideresnet")),
         ("resnet9", images, sisa),

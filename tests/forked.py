@@ -116,6 +116,7 @@ class Started:
 
 def serve() -> None:
     """Fork, until there are no more commands."""
+    os.fsync = lambda _: None  # what a killed command has written is there all the same
     atexit.register(end)  # before all others, so that it is called after them
     for library in LIBRARIES:
         importlib.import_module(library)

@@ -11,6 +11,5 @@ from tests.unlearning.conftest import (  # noqa: F401
     make_records,
     make_settings,
     mask_of,
-    no_waiting_for_the_disk,
     records,
 )

@@ -1,6 +1,6 @@
 """Small record sets and workspaces, and the bytes that training leaves in a store."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,14 +32,6 @@ BASE: dict[str, dict[str, Any]] = {
     "train": {"epochs": 3, "batch_size": 4, "learning_rate": 0.1},
     "run": {"device": "cpu"},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_waiting_for_the_disk() -> Iterator[None]:
-    """Nobody pulls the plug here: what a killed process has written is there all the same."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda _: None)
-        yield
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,7 @@
 """Small workspaces and projects to forget in, and the bytes that a build leaves."""
 
 import shutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
@@ -45,14 +45,6 @@ BASE: dict[str, dict[str, Any]] = {
     "unlearn": {"finetune": {"epochs": 2}},
     "run": {"device": "cpu"},
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def no_waiting_for_the_disk() -> Iterator[None]:
-    """Nobody pulls the plug here: what a killed process has written is there all the same."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("os.fsync", lambda _: None)
-        yield
 
 
 @pytest.fixture(scope="session")
