@@ -214,7 +214,9 @@ class TestEventTrigger:
             project.cli("seal")
             lock = project.root / "dvc.lock"
             wait_for(lambda: "evaluate@b1" in lock.read_text(), server)
-            wait_for(lambda: "up to date" in project.dvc("status"), server)
+            unfinished = project.root / ".forgetflow" / "unfinished.json"
+            wait_for(lambda: json.loads(unfinished.read_text()) == [], server)
+            assert "up to date" in project.dvc("status")
             assert "published" in project.cli("request", "list")
         finally:
             server.send(signal.SIGTERM)

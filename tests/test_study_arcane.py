@@ -17,10 +17,10 @@ TASKS = 3 + 2 * 4 + 4 + 2
 
 
 @pytest.fixture(scope="module")
-def studied(new_project):
+def studied(original, copy_project):
     """A project of SISA shards, and the study as it was printed the first time."""
-    project = new_project("arcane", {"train.epochs": 5})
-    project.build("ingest", "partition")
+    project = copy_project(original, "arcane")
+    project.change({"train.epochs": 5})
     project.observed["first"] = project.cli("study", "arcane", *GRID, "--json")
     return project
 

@@ -12,10 +12,10 @@ FILES = {"sharding.csv", "points.csv", "paper.csv", "sharding.json", "sharding.h
 
 
 @pytest.fixture(scope="module")
-def studied(new_project):
+def studied(original, copy_project):
     """A project, and the study as it was printed the first time."""
-    project = new_project("studied", {"train.epochs": 5})
-    project.build("ingest", "partition")
+    project = copy_project(original, "studied")
+    project.change({"train.epochs": 5})
     project.observed["first"] = project.cli("study", "sharding", *GRID, "--json")
     return project
 

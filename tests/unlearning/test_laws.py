@@ -283,13 +283,14 @@ SEEDS = (0, 4, 9)
 
 @pytest.fixture(scope="module", params=["mlp", "batch norm"])
 def pool(request, lab, records, pictures):
-    """Originals of three seeds in one store, and what is to be forgotten."""
+    """Originals of several seeds in one store, and what is to be forgotten."""
     kind = request.param
     chosen = pictures if kind == "batch norm" else records
     first = lab.space(chosen, **KINDS[kind])
     forget = np.zeros(len(chosen), bool)
     forget[[3, 4, 10, 21]] = True
-    members = [first.with_seed(seed) for seed in SEEDS]
+    # Two are a pool already, and these networks are slow.
+    members = [first.with_seed(seed) for seed in (SEEDS[:2] if kind == "batch norm" else SEEDS)]
     return [(space, lab.build(space)) for space in members], forget
 
 
