@@ -43,7 +43,7 @@ def built(original, copy_project):
     """A project with its original model and audits of its deletions; to be copied, not changed."""
     project = copy_project(original, "built")
     project.change(SETTINGS)
-    project.build("train", "report")
+    project.build("train")
     return project
 
 

@@ -42,7 +42,7 @@ def project(original, copy_project, prefect_home):
     """A copy in which two classes were asked for, sealed, planned and forgotten."""
     made = copy_project(original, "forgotten")
     made.change(SETTINGS)
-    made.build("train", "report")
+    made.build("train")
     for batch, (method, label) in FORGOTTEN.items():
         made.cli("request", "add", "--label", label)
         sealed = json.loads(made.cli("seal", "--method", method, "--json"))

@@ -241,7 +241,7 @@ class TestGate:
     def test_a_failed_gate_registers_but_does_not_publish(self, original, copy_project):
         project = copy_project(original, "gate")
         project.change({"gate.min_test_accuracy": 0.999})
-        project.build("train", "report")
+        project.build("train")
         project.cli("request", "add", "--label", "3", "--id", "a-class")
         project.cli("seal")
         failed = project.run_cli("forget", "b1", "--method", "finetune")

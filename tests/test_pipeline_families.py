@@ -65,7 +65,7 @@ def family(request):
 def project(new_project, family):
     """A person, then a whole class is forgotten; the second deletion is killed on its way."""
     made = new_project(f"family-{family}", KINDS[family])
-    made.build()
+    made.build("ingest", "partition", "train", "attribute")
     made.cli("request", "add", "--subject", "writer-007")
     made.observed["plan"] = json.loads(made.cli("plan", "--json"))
     made.cli("forget")
