@@ -1,7 +1,7 @@
 """What the study of ARCANE compares: heads, selections, blocks, numbers of requests."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -11,7 +11,8 @@ from forgetflow.config.settings import Settings
 from forgetflow.errors import InputError
 from forgetflow.partition.selection import Selection, own_entropy
 from forgetflow.records.record_set import RecordSet
-from forgetflow.studies.grid import FEWEST_DRAWS
+from forgetflow.studies.grid import FEWEST_DRAWS, at_least, distinct
+from forgetflow.studies.protocol import StudyData
 
 Head = Literal["gaussian", "autoencoder"]
 Choice = Literal["all", "joint", "frozen", "threshold", "random"]
@@ -35,6 +36,9 @@ class Chosen:
 
     choice: Choice
     share: float
+
+
+EVERYBODY = Chosen("all", 1.0)
 
 
 @dataclass(frozen=True)
@@ -84,37 +88,21 @@ class ArcaneGrid:
             raise InputError(f"--heads takes {' and '.join(known)}, by commas")
         if not all(0 < share <= 1 for share in shares):
             raise InputError("--shares takes numbers above 0 up to 1, e.g. 0.5,0.3")
-        for name, values in (("blocks", blocks), ("requests", requests), ("hidden", hidden)):
-            if not values or min(values) < 1:
-                raise InputError(f"--{name} needs one or more numbers from 1, e.g. 1,5,10")
-        if seeds < 1:
-            raise InputError(f"--seeds must be 1 or more, not {seeds}")
-        if draws < FEWEST_DRAWS:
-            raise InputError(f"--draws must be {FEWEST_DRAWS} or more, not {draws}")
         if rate is not None and rate <= 0:
             raise InputError(f"--rate must be above 0, not {rate:g}")
+        at_least(1, seeds=seeds)
+        at_least(FEWEST_DRAWS, draws=draws)
+        distinct("hidden", hidden)
         return cls(
-            tuple(head for head in get_args(Head) if head in heads),
+            tuple(head for head in known if head in heads),
             tuple(sorted({1.0, *map(float, shares)}, reverse=True)),
-            tuple(sorted(set(blocks))),
-            tuple(sorted(set(requests))),
+            distinct("blocks", blocks),
+            distinct("requests", requests),
             seeds,
             draws,
             tuple(hidden),
             rate,
         )
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "ArcaneGrid":
-        """Inverse of `to_json`."""
-        values: dict[str, Any] = {
-            n: tuple(v) if isinstance(v, list) else v for n, v in data.items()
-        }
-        return cls(**values)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `ArcaneGrid.from_json(g.to_json()) == g`."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
 
     @property
     def learned(self) -> list[Chosen]:
@@ -128,15 +116,16 @@ class ArcaneGrid:
 
     def _with(self, *choices: Choice) -> list[Chosen]:
         below = [share for share in self.shares if share < 1]
-        return [Chosen("all", 1.0), *(Chosen(c, share) for c in choices for share in below)]
+        return [EVERYBODY, *(Chosen(c, share) for c in choices for share in below)]
 
-    def check(self, records: RecordSet, selection: SelectionSettings) -> None:
+    def check(self, data: StudyData) -> None:
         """Refuse what these records cannot fill.
 
         Raises:
             InputError: there are too few records in all, or of any class, or all of their values
                 fall into one bin.
         """
+        records, selection = data.records, data.settings.partition.selection
         sizes = np.bincount(records.labels)
         if (sizes > 0).sum() < 2:
             raise InputError("one class cannot be told from another: ARCANE needs records of two")
@@ -174,7 +163,7 @@ def selection_for(
 
     Args:
         records: the training set.
-        chosen: rule and share; `random` is no selection, see `arcane_trial.candidates`.
+        chosen: rule and share; `random` is no selection, see `arcane_builds.candidates`.
         settings: range and number of bins.
     """
     plain: dict[str, Any] = {

@@ -5,15 +5,18 @@ with it, as they would if a person changed the setting. Number 0 is the project'
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from statistics import mean, stdev
 
 import numpy as np
 
+from forgetflow.config.partition import PartitionSettings
+from forgetflow.config.settings import Settings
 from forgetflow.partition.registry import place
 from forgetflow.records.record_set import RecordSet
 from forgetflow.store.memory import MemoryStore
-from forgetflow.studies.grid import layout
+from forgetflow.studies.protocol import Row, StudyData
+from forgetflow.studies.sharding_grid import ShardingGrid, layout
 from forgetflow.training.ensemble import Ensemble
 from forgetflow.training.trainer import together, train_chains
 from forgetflow.training.workspace import Workspace
@@ -39,42 +42,67 @@ class Build:
     samples: int
     seconds: float
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `Build(**b.to_json()) == b`."""
-        return asdict(self)
+
+def cell_row(data: StudyData, grid: ShardingGrid, shards: int, slices: int) -> Row:
+    """Train the ensembles of S shards of R slices in memory; returns a row of `Sharding.cells`."""
+    built = builds(data, shards, slices, grid.seeds)
+    sizes = place(data.records, layout(shards, slices), data.settings.run.seed).sizes()
+    row: Row = {"shards": shards, "slices": slices, "seeds": len(built)}
+    for name in ("mean", "vote", "lone"):
+        values = [getattr(one, name) for one in built]
+        row[f"accuracy_{name}"] = mean(values)
+        row[f"accuracy_{name}_sd"] = stdev(values) if len(values) > 1 else None
+    return row | {
+        "accuracy_worst": min(one.worst for one in built),
+        "smallest_shard": int(sizes.sum(axis=1).min()),
+        "largest_shard": int(sizes.sum(axis=1).max()),
+        "empty_slices": int((sizes == 0).sum()),
+        "samples": mean(float(one.samples) for one in built),
+        "seconds": mean(one.seconds for one in built),
+    }
 
 
-def cell_space(space: Workspace, shards: int, slices: int, number: int) -> Workspace:
-    """Return the workspace of seed `number` of a cell, with an empty store in memory."""
-    seed = (space.settings.run.seed + number) % 2**63
-    chosen = layout(shards, slices)
+def space_of(
+    data: StudyData, settings: Settings, partition: PartitionSettings, number: int
+) -> Workspace:
+    """Return the workspace of seed `number`, with an empty store in memory.
+
+    Args:
+        data: records of the project.
+        settings: the project's, or others in their place.
+        partition: how records are placed.
+        number: what the seed is raised by.
+    """
+    seed = (settings.run.seed + number) % 2**63
     return Workspace(
-        space.settings.model_copy(update={"partition": chosen}),
-        space.records,
-        place(space.records, chosen, seed),
-        replace(space.recipe.for_pools(), seed=seed),
+        settings.model_copy(update={"partition": partition}),
+        data.records,
+        place(data.records, partition, seed),
+        replace(data.recipe_of(settings), seed=seed),
         MemoryStore(),
     )
 
 
-def builds(space: Workspace, test: RecordSet, shards: int, slices: int, seeds: int) -> list[Build]:
+def cell_space(data: StudyData, shards: int, slices: int, number: int) -> Workspace:
+    """Return the workspace of seed `number` of a cell, with the recipe of pools."""
+    space = space_of(data, data.settings, layout(shards, slices), number)
+    return replace(space, recipe=space.recipe.for_pools())
+
+
+def builds(data: StudyData, shards: int, slices: int, seeds: int) -> list[Build]:
     """Train `seeds` ensembles of one cell and return how well they do.
 
     Args:
-        space: records, settings and recipe of the project; its store and placement are not used.
-        test: records to test on.
+        data: records, settings and test records.
         shards: S.
         slices: R.
         seeds: number of builds, which train in lockstep where the engine can.
     """
-    size = max(1, together(space.recipe.for_pools()) // shards)
+    size = max(1, together(data.recipe.for_pools()) // shards)
     found: list[Build] = []
     for first in range(0, seeds, size):
-        group = [
-            cell_space(space, shards, slices, number)
-            for number in range(first, min(first + size, seeds))
-        ]
-        found += _trained(group, test)
+        numbers = range(first, min(first + size, seeds))
+        found += _trained([cell_space(data, shards, slices, n) for n in numbers], data.test)
     return found
 
 

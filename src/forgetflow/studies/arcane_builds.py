@@ -5,22 +5,29 @@ asked about every test record: nobody tells an ensemble which of its models to a
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
+from statistics import mean, stdev
 from typing import Any
 
 import numpy as np
 
 from forgetflow.config.model import GaussianSettings, ModelSettings
-from forgetflow.config.partition import PartitionSettings
 from forgetflow.config.settings import Settings
 from forgetflow.keys.digests import keyed_hashes
-from forgetflow.partition.registry import place
 from forgetflow.records.record_set import RecordSet
-from forgetflow.store.memory import MemoryStore
-from forgetflow.studies.arcane_grid import ArcaneGrid, Chosen, Head, partition_for
-from forgetflow.studies.grid import layout
+from forgetflow.studies.arcane_grid import (
+    EVERYBODY,
+    EXACT,
+    ArcaneGrid,
+    Choice,
+    Chosen,
+    Head,
+    partition_for,
+)
+from forgetflow.studies.builds import space_of
+from forgetflow.studies.protocol import Row, StudyData
+from forgetflow.studies.sharding_grid import layout
 from forgetflow.training.ensemble import Ensemble
-from forgetflow.training.recipe import Recipe
 from forgetflow.training.trainer import train_chains
 from forgetflow.training.workspace import Mask, Workspace
 
@@ -44,10 +51,6 @@ class Outcome:
     samples: int
     seconds: float
     megabytes: float
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `Outcome(**o.to_json()) == o`."""
-        return asdict(self)
 
 
 def head_settings(settings: Settings, grid: ArcaneGrid, head: Head) -> Settings:
@@ -73,23 +76,6 @@ def joint_settings(settings: Settings) -> Settings:
     )
 
 
-def space_of(
-    records: RecordSet, settings: Settings, partition: PartitionSettings, number: int
-) -> Workspace:
-    """Return the workspace of seed `number`, with an empty store in memory."""
-    seed = (settings.run.seed + number) % 2**63
-    schema = records.schema
-    chosen = settings.model_copy(update={"partition": partition})
-    recipe = Recipe.from_settings(chosen, schema.input_shape, len(schema.class_names))
-    return Workspace(
-        chosen,
-        records,
-        place(records, partition, seed),
-        replace(recipe, seed=seed),
-        MemoryStore(),
-    )
-
-
 def candidates(records: RecordSet, chosen: Chosen, seed: int) -> Mask:
     """Return who may be learned from, bool (N,): all but for `random`, where a hash decides."""
     if chosen.choice != "random":
@@ -98,40 +84,47 @@ def candidates(records: RecordSet, chosen: Chosen, seed: int) -> Mask:
     return drawn < np.uint64(chosen.share * 2**64)
 
 
-def arcane_outcomes(
-    records: RecordSet,
-    test: RecordSet,
-    settings: Settings,
-    grid: ArcaneGrid,
-    head: Head,
-    chosen: Chosen,
-) -> list[list[Outcome]]:
-    """Return the builds of every B, for every seed, of one head and selection."""
-    own, found = head_settings(settings, grid, head), []
+def arcane_rows(
+    data: StudyData, grid: ArcaneGrid, head: Head, choice: Choice, share: float
+) -> list[Row]:
+    """Train ARCANE with one head and selection; returns a row of `models` for every B."""
+    own, chosen, rows = head_settings(data.settings, grid, head), Chosen(choice, share), []
     for blocks in grid.blocks:
-        partition = partition_for(records, chosen, blocks, settings)
-        found.append(
-            [
-                outcome(
-                    space := space_of(records, own, partition, number),
-                    candidates(records, chosen, space.recipe.seed),
-                    test,
-                )
-                for number in range(grid.seeds)
-            ]
-        )
-    return found
+        partition = partition_for(data.records, chosen, blocks, data.settings)
+        outcomes = []
+        for number in range(grid.seeds):
+            space = space_of(data, own, partition, number)
+            keep = candidates(data.records, chosen, space.recipe.seed)
+            outcomes.append(outcome(space, keep, data.test))
+        rows.append(_row(head, chosen, blocks, outcomes, len(data.records)))
+    return rows
 
 
-def network_outcomes(
-    records: RecordSet, test: RecordSet, settings: Settings, shards: int, slices: int, seeds: int
-) -> list[Outcome]:
-    """Return the builds of SISA with S shards of R slices; (1, 1) is the joint model."""
-    own, found = joint_settings(settings), []
-    for number in range(seeds):
-        space = space_of(records, own, layout(shards, slices), number)
-        found.append(outcome(space, space.everything, test))
-    return found
+def network_row(data: StudyData, grid: ArcaneGrid, shards: int, slices: int) -> Row:
+    """Train SISA with S shards of R slices; (1, 1) is the joint model."""
+    own, outcomes = joint_settings(data.settings), []
+    for number in range(grid.seeds):
+        space = space_of(data, own, layout(shards, slices), number)
+        outcomes.append(outcome(space, space.everything, data.test))
+    name = "joint" if (shards, slices) == (1, 1) else "sisa"
+    return _row(name, EVERYBODY, slices, outcomes, len(data.records))
+
+
+def _row(name: str, chosen: Chosen, blocks: int, outcomes: Sequence[Outcome], records: int) -> Row:
+    accuracy = [one.accuracy for one in outcomes]
+    row: Row = {
+        "model": name,
+        "selection": chosen.choice,
+        "share": chosen.share,
+        "blocks": blocks,
+        "exact": EXACT[chosen.choice],
+        "seeds": len(outcomes),
+        "accuracy": mean(accuracy),
+        "accuracy_sd": stdev(accuracy) if len(accuracy) > 1 else None,
+    }
+    for column in ("worst_class", "learned", "samples", "seconds", "megabytes"):
+        row[column] = mean(float(getattr(one, column)) for one in outcomes)
+    return row | {"share_learned": row["learned"] / records}
 
 
 def outcome(space: Workspace, keep: Mask, test: RecordSet) -> Outcome:
@@ -153,8 +146,3 @@ def outcome(space: Workspace, keep: Mask, test: RecordSet) -> Outcome:
         # A store in memory keeps the last state of a chain, and its states are of one size.
         megabytes=sum(r.size for r, _ in done) * space.assignment.slices / 1e6,
     )
-
-
-def shares_learned(outcomes: Sequence[Outcome], records: int) -> float:
-    """Return the mean share of N records that builds learned from."""
-    return sum(one.learned for one in outcomes) / (records * len(outcomes))
