@@ -6,7 +6,7 @@ from forgetflow.pages.arcane import arcane_page
 from forgetflow.pages.forest import forest_page
 from forgetflow.pages.sharding import sharding_page
 from forgetflow.studies.arcane import ArcaneStudy
-from forgetflow.studies.arcane_grid import ArcaneGrid
+from forgetflow.studies.arcane_grid import ArcaneGrid, Head
 from forgetflow.studies.draws import KINDS
 from forgetflow.studies.forest import ForestStudy
 from forgetflow.studies.forest_grid import ForestGrid
@@ -20,7 +20,7 @@ def shown(value: float) -> str:
 
 
 def sharding() -> Sharding:
-    grid = ShardingGrid.of([1, 3], [1, 2], [1, 6], seeds=2, draws=400)
+    grid = ShardingGrid((1, 3), (1, 2), (1, 6), seeds=2, draws=400)
     cells, counts = [], []
     for number, (shards, slices) in enumerate(grid.cells):
         accuracy = {f"accuracy_{n}": 0.5 + number / 10 + i / 50 for i, n in enumerate(ENDS)}
@@ -45,7 +45,7 @@ ENDS = ("mean", "vote", "lone")
 
 def forest() -> ForestStudy:
     asked = {"seeds": 2, "singles": 5, "rounds": 2, "candidates": 30, "subjects": 1}
-    grid = ForestGrid.of([0, 3], batches=[10, 20], **asked)
+    grid = ForestGrid((0, 3), batches=(10, 20), **asked)
     depths, deletions = [], []
     for depth in grid.depths:
         row = {"random_depth": depth, "seeds": 2, "equal": 2, "nodes": 4321, "megabytes": 2.5}
@@ -67,8 +67,8 @@ def forest() -> ForestStudy:
 
 
 def arcane() -> ArcaneStudy:
-    heads = ["gaussian", "autoencoder"]
-    grid = ArcaneGrid.of(heads, [0.5], [1, 5], [1, 4], seeds=2, draws=30, hidden=[3], rate=None)
+    heads: tuple[Head, ...] = ("gaussian", "autoencoder")
+    grid = ArcaneGrid(heads, (0.5,), (1, 5), (1, 4), seeds=2, draws=30, hidden=(3,), rate=None)
     learned = [("all", 1.0), ("joint", 0.5), ("threshold", 0.5), ("random", 0.5)]
     whole = [(name, "all", 1.0) for name in ("joint", "sisa")]
     models = [

@@ -52,14 +52,14 @@ SETTINGS = Settings.model_validate(
         "run": {"device": "cpu"},
     }
 )
-GRID = ArcaneGrid.of(
-    ["autoencoder", "gaussian"],
-    [0.5],
-    [1, 3],
-    [1, 6],
+GRID = ArcaneGrid(
+    ("autoencoder", "gaussian"),
+    (0.5,),
+    (1, 3),
+    (1, 6),
     seeds=2,
     draws=30,
-    hidden=[3],
+    hidden=(3,),
     rate=None,
 )
 
@@ -259,8 +259,8 @@ def test_expected_costs_by_hand():
 
 def test_the_expectation_holds_on_average():
     records = make_records(900)
-    grid = ArcaneGrid.of(
-        ["autoencoder", "gaussian"], [0.5], [4], [1], seeds=1, draws=400, hidden=[3], rate=None
+    grid = ArcaneGrid(
+        ("autoencoder", "gaussian"), (0.5,), (4,), (1,), seeds=1, draws=400, hidden=(3,), rate=None
     )
     data = StudyData(SETTINGS, records, TEST)
     for chosen in (Chosen("all", 1.0), Chosen("frozen", 0.5)):
@@ -326,8 +326,8 @@ def test_whole_subjects_leave():
 
 def test_sorting_pays_with_many_draws():
     records = make_records(600)
-    grid = ArcaneGrid.of(
-        ["autoencoder", "gaussian"], [], [5], [1], seeds=1, draws=200, hidden=[3], rate=None
+    grid = ArcaneGrid(
+        ("autoencoder", "gaussian"), (), (5,), (1,), seeds=1, draws=200, hidden=(3,), rate=None
     )
     data = StudyData(SETTINGS, records, TEST)
     rows = {(r["order"], r["head"]): r for r in order_rows(data, grid)}
@@ -404,20 +404,20 @@ def test_impossible_grids_are_refused(changes, said):
         "rate": None,
     }
     with pytest.raises(InputError, match=said):
-        ArcaneGrid.of(**(known | changes))
+        ArcaneGrid(**(known | changes))
 
 
 @pytest.mark.parametrize(
     ("blocks", "requests", "selection", "said"),
     [
-        ([41], [1], {}, "smallest class"),
-        ([1], [40], {}, "39 is the most"),
-        ([1], [1], {"low": 100.0, "high": 200.0}, "one bin"),
+        ((41,), (1,), {}, "smallest class"),
+        ((1,), (40,), {}, "39 is the most"),
+        ((1,), (1,), {"low": 100.0, "high": 200.0}, "one bin"),
     ],
 )
 def test_records_that_cannot_fill_a_grid_are_refused(blocks, requests, selection, said):
-    grid = ArcaneGrid.of(
-        ["gaussian"], [0.5], blocks, requests, seeds=1, draws=30, hidden=[3], rate=None
+    grid = ArcaneGrid(
+        ("gaussian",), (0.5,), blocks, requests, seeds=1, draws=30, hidden=(3,), rate=None
     )
     partition = SETTINGS.partition.model_copy(update={"selection": SelectionSettings(**selection)})
     data = StudyData(SETTINGS.model_copy(update={"partition": partition}), RECORDS, TEST)

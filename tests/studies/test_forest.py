@@ -27,8 +27,8 @@ from forgetflow.studies.forest_measure import (
 from forgetflow.studies.protocol import StudyData
 
 SETTINGS = ForestSettings(trees=10, max_depth=8, low=-3.0, high=4.0, candidates=20)
-ASKED = ForestGrid.of(
-    [3, 0, 3], seeds=2, singles=5, rounds=2, candidates=30, batches=[20, 10], subjects=1
+ASKED = ForestGrid(
+    (3, 0, 3), seeds=2, singles=5, rounds=2, candidates=30, batches=(20, 10), subjects=1
 )
 
 
@@ -217,22 +217,21 @@ def test_files_hold_the_study(forests: list[Measured]) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"depths": []}, "--depths needs"),
-        ({"depths": [-1]}, "--depths needs"),
-        ({"batches": [1]}, "--batches takes"),
+        ({"depths": ()}, "--depths needs"),
+        ({"depths": (-1,)}, "--depths needs"),
+        ({"batches": (1,)}, "--batches takes"),
         ({"seeds": 0}, "--seeds must be"),
         ({"candidates": 0}, "--candidates must be"),
         ({"subjects": -1}, "--subjects must be"),
-        ({"depths": [9]}, "more than the 8 layers"),
+        ({"depths": (9,)}, "more than the 8 layers"),
         ({"subjects": 50}, "not fewer than the 50 subjects"),
         ({"singles": 90}, "at least half"),
     ],
 )
 def test_what_cannot_be_studied_is_refused(change: dict[str, Any], words: str) -> None:
-    values = to_json(ASKED) | change
-    depths = values.pop("depths")
+    values = vars(ASKED) | change
     with pytest.raises(InputError, match=words):
-        ForestGrid.of(depths, **values).check(DATA)
+        ForestGrid(**values).check(DATA)
 
 
 def test_a_project_without_splits_or_test_records_is_refused() -> None:

@@ -40,7 +40,7 @@ SETTINGS = Settings.model_validate(
         "run": {"device": "cpu"},
     }
 )
-GRID = ShardingGrid.of([1, 3], [1, 2], [1, 6], seeds=2, draws=400)
+GRID = ShardingGrid((1, 3), (1, 2), (1, 6), seeds=2, draws=400)
 
 
 def make_records(count: int = 120, priors: Any = None) -> RecordSet:
@@ -264,7 +264,7 @@ def test_figures_are_named_after_cells() -> None:
 
 
 def test_a_grid_has_distinct_values_and_full_retraining() -> None:
-    grid = ShardingGrid.of([5, 5, 2], [4], [3, 1], 1, 30)
+    grid = ShardingGrid((5, 5, 2), (4,), (3, 1), 1, 30)
     assert grid.cells == [(1, 1), (2, 4), (5, 4)]
     assert grid.requests == (1, 3)
     assert from_json(ShardingGrid, json.loads(json.dumps(to_json(grid)))) == grid
@@ -273,15 +273,15 @@ def test_a_grid_has_distinct_values_and_full_retraining() -> None:
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (([], [1], [1], 1, 30), "--shards needs"),
-        (([1], [0], [1], 1, 30), "--slices needs"),
-        (([1], [1], [1], 0, 30), "--seeds must be"),
-        (([1], [1], [1], 1, 2), "--draws must be"),
-        (([61], [1], [1], 1, 30), "more than the 60 subjects"),
-        (([50], [3], [1], 1, 30), "150 slices for 120 records"),
-        (([1], [1], [41], 1, 30), "40 is the most"),
+        (((), (1,), (1,), 1, 30), "--shards needs"),
+        (((1,), (0,), (1,), 1, 30), "--slices needs"),
+        (((1,), (1,), (1,), 0, 30), "--seeds must be"),
+        (((1,), (1,), (1,), 1, 2), "--draws must be"),
+        (((61,), (1,), (1,), 1, 30), "more than the 60 subjects"),
+        (((50,), (3,), (1,), 1, 30), "150 slices for 120 records"),
+        (((1,), (1,), (41,), 1, 30), "40 is the most"),
     ],
 )
 def test_impossible_grids_are_refused(values: Any, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        ShardingGrid.of(*values).check(DATA)
+        ShardingGrid(*values).check(DATA)

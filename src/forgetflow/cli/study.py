@@ -73,7 +73,7 @@ def sharding(
     """
     from forgetflow.studies.sharding_grid import ShardingGrid
 
-    grid = ShardingGrid.of(
+    grid = ShardingGrid(
         _numbers("shards", shards),
         _numbers("slices", slices),
         _numbers("requests", requests),
@@ -104,15 +104,8 @@ def forest(
     """
     from forgetflow.studies.forest_grid import ForestGrid
 
-    grid = ForestGrid.of(
-        _numbers("depths", depths),
-        seeds=seeds,
-        singles=singles,
-        rounds=rounds,
-        candidates=candidates,
-        batches=_numbers("batches", batches),
-        subjects=subjects,
-    )
+    counts = (seeds, singles, rounds, candidates)
+    grid = ForestGrid(_numbers("depths", depths), *counts, _numbers("batches", batches), subjects)
     _run("forest", grid, as_json)
 
 
@@ -142,15 +135,16 @@ def arcane(  # noqa: PLR0913, PLR0917 - one option of the command line each
     """
     from forgetflow.studies.arcane_grid import ArcaneGrid
 
-    grid = ArcaneGrid.of(
-        _words(heads),
+    named: Any = _words(heads)  # the grid refuses those it does not know
+    grid = ArcaneGrid(
+        named,
         _fractions("shares", shares),
         _numbers("blocks", blocks),
         _numbers("requests", requests),
-        seeds=seeds,
-        draws=draws,
-        hidden=_numbers("hidden", hidden),
-        rate=rate,
+        seeds,
+        draws,
+        _numbers("hidden", hidden),
+        rate,
     )
     _run("arcane", grid, as_json)
 
@@ -182,16 +176,16 @@ def _words(text: str) -> list[str]:
     return [one.strip() for one in text.split(",") if one.strip()]
 
 
-def _fractions(name: str, text: str) -> list[float]:
+def _fractions(name: str, text: str) -> tuple[float, ...]:
     try:
-        return [float(one) for one in _words(text)]
+        return tuple(float(one) for one in _words(text))
     except ValueError:
         raise InputError(f"--{name} takes numbers by commas, not '{text}'") from None
 
 
-def _numbers(name: str, text: str) -> list[int]:
+def _numbers(name: str, text: str) -> tuple[int, ...]:
     try:
-        return [int(one) for one in _words(text)]
+        return tuple(int(one) for one in _words(text))
     except ValueError:
         raise InputError(f"--{name} takes whole numbers by commas, not '{text}'") from None
 

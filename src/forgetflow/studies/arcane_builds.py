@@ -6,7 +6,7 @@ asked about every test record: nobody tells an ensemble which of its models to a
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from statistics import mean, stdev
+from statistics import mean
 from typing import Any
 
 import numpy as np
@@ -24,11 +24,9 @@ from forgetflow.studies.arcane_grid import (
     Head,
     partition_for,
 )
-from forgetflow.studies.builds import space_of
-from forgetflow.studies.protocol import Row, StudyData
+from forgetflow.studies.builds import space_of, trained
+from forgetflow.studies.protocol import Row, StudyData, spread
 from forgetflow.studies.sharding_grid import layout
-from forgetflow.training.ensemble import Ensemble
-from forgetflow.training.trainer import train_chains
 from forgetflow.training.workspace import Mask, Workspace
 
 
@@ -48,7 +46,7 @@ class Outcome:
     accuracy: float
     worst_class: float
     learned: int
-    samples: int
+    samples: float
     seconds: float
     megabytes: float
 
@@ -111,7 +109,6 @@ def network_row(data: StudyData, grid: ArcaneGrid, shards: int, slices: int) -> 
 
 
 def _row(name: str, chosen: Chosen, blocks: int, outcomes: Sequence[Outcome], records: int) -> Row:
-    accuracy = [one.accuracy for one in outcomes]
     row: Row = {
         "model": name,
         "selection": chosen.choice,
@@ -119,8 +116,7 @@ def _row(name: str, chosen: Chosen, blocks: int, outcomes: Sequence[Outcome], re
         "blocks": blocks,
         "exact": EXACT[chosen.choice],
         "seeds": len(outcomes),
-        "accuracy": mean(accuracy),
-        "accuracy_sd": stdev(accuracy) if len(accuracy) > 1 else None,
+        **spread("accuracy", [one.accuracy for one in outcomes]),
     }
     for column in ("worst_class", "learned", "samples", "seconds", "megabytes"):
         row[column] = mean(float(getattr(one, column)) for one in outcomes)
@@ -129,20 +125,13 @@ def _row(name: str, chosen: Chosen, blocks: int, outcomes: Sequence[Outcome], re
 
 def outcome(space: Workspace, keep: Mask, test: RecordSet) -> Outcome:
     """Build one ensemble of the kept records and return how well it does."""
-    shards = space.occupied(keep)
-    done = train_chains(space.store, [(space.chain(n, keep), space.recipe) for n in shards])
-    members = [
-        space.constituent(n, receipt, keep) for n, (receipt, _) in zip(shards, done, strict=True)
-    ]
-    card = space.card("original", members, keep)
-    ensemble = Ensemble.from_store(card, space.store, space.recipe.device)
-    right = ensemble.predict(test.inputs) == test.labels
+    (built,) = trained([space], [keep])
+    right = built.ensemble.predict(test.inputs) == test.labels
     return Outcome(
         accuracy=float(right.mean()),
         worst_class=min(float(right[test.labels == c].mean()) for c in np.unique(test.labels)),
-        learned=sum(member.records for member in members),
-        samples=sum(work.samples for _, work in done),
-        seconds=sum(work.seconds for _, work in done),
+        learned=sum(member.records for member in built.members),
         # A store in memory keeps the last state of a chain, and its states are of one size.
-        megabytes=sum(r.size for r, _ in done) * space.assignment.slices / 1e6,
+        megabytes=sum(r.size for r in built.receipts) * space.assignment.slices / 1e6,
+        **built.cost,
     )

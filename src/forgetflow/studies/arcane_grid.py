@@ -1,6 +1,5 @@
 """What the study of ARCANE compares: heads, selections, blocks, numbers of requests."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
@@ -11,7 +10,7 @@ from forgetflow.config.settings import Settings
 from forgetflow.errors import InputError
 from forgetflow.partition.selection import Selection, own_entropy
 from forgetflow.records.record_set import RecordSet
-from forgetflow.studies.grid import FEWEST_DRAWS, at_least, distinct
+from forgetflow.studies.grid import FEWEST_DRAWS, make_distinct, require_at_least
 from forgetflow.studies.protocol import StudyData
 
 Head = Literal["gaussian", "autoencoder"]
@@ -65,44 +64,27 @@ class ArcaneGrid:
     hidden: tuple[int, ...]
     rate: float | None
 
-    @classmethod
-    def of(
-        cls,
-        heads: Sequence[str],
-        shares: Sequence[float],
-        blocks: Sequence[int],
-        requests: Sequence[int],
-        *,
-        seeds: int,
-        draws: int,
-        hidden: Sequence[int],
-        rate: float | None,
-    ) -> "ArcaneGrid":
-        """Return a grid of distinct values.
+    def __post_init__(self) -> None:
+        """Let values be distinct and in order, and 1 be among the shares.
 
         Raises:
             InputError: a value is missing, unknown or below its minimum.
         """
         known = get_args(Head)
-        if not heads or not set(heads) <= set(known):
+        if not self.heads or not set(self.heads) <= set(known):
             raise InputError(f"--heads takes {' and '.join(known)}, by commas")
-        if not all(0 < share <= 1 for share in shares):
+        if not all(0 < share <= 1 for share in self.shares):
             raise InputError("--shares takes numbers above 0 up to 1, e.g. 0.5,0.3")
-        if rate is not None and rate <= 0:
-            raise InputError(f"--rate must be above 0, not {rate:g}")
-        at_least(1, seeds=seeds)
-        at_least(FEWEST_DRAWS, draws=draws)
-        distinct("hidden", hidden)
-        return cls(
-            tuple(head for head in known if head in heads),
-            tuple(sorted({1.0, *map(float, shares)}, reverse=True)),
-            distinct("blocks", blocks),
-            distinct("requests", requests),
-            seeds,
-            draws,
-            tuple(hidden),
-            rate,
-        )
+        shares = tuple(sorted({1.0, *map(float, self.shares)}, reverse=True))
+        object.__setattr__(self, "shares", shares)
+        object.__setattr__(self, "heads", tuple(head for head in known if head in self.heads))
+        make_distinct(self, "blocks", "requests")
+        if not self.hidden or min(self.hidden) < 1:
+            raise InputError("--hidden needs one or more numbers from 1, e.g. 64,32")
+        require_at_least(1, self, "seeds")
+        require_at_least(FEWEST_DRAWS, self, "draws")
+        if self.rate is not None and self.rate <= 0:
+            raise InputError(f"--rate must be above 0, not {self.rate:g}")
 
     @property
     def learned(self) -> list[Chosen]:

@@ -6,20 +6,23 @@ with it, as they would if a person changed the setting. Number 0 is the project'
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from statistics import mean, stdev
+from itertools import islice
+from statistics import mean
 
 import numpy as np
 
 from forgetflow.config.partition import PartitionSettings
 from forgetflow.config.settings import Settings
 from forgetflow.partition.registry import place
-from forgetflow.records.record_set import RecordSet
 from forgetflow.store.memory import MemoryStore
-from forgetflow.studies.protocol import Row, StudyData
+from forgetflow.store.receipt import Receipt
+from forgetflow.studies.protocol import Row, StudyData, spread
 from forgetflow.studies.sharding_grid import ShardingGrid, layout
+from forgetflow.training.card import Constituent
 from forgetflow.training.ensemble import Ensemble
 from forgetflow.training.trainer import together, train_chains
-from forgetflow.training.workspace import Workspace
+from forgetflow.training.work import Work
+from forgetflow.training.workspace import Mask, Workspace
 
 
 @dataclass(frozen=True)
@@ -39,7 +42,7 @@ class Build:
     vote: float
     lone: float
     worst: float
-    samples: int
+    samples: float
     seconds: float
 
 
@@ -49,9 +52,7 @@ def cell_row(data: StudyData, grid: ShardingGrid, shards: int, slices: int) -> R
     sizes = place(data.records, layout(shards, slices), data.settings.run.seed).sizes()
     row: Row = {"shards": shards, "slices": slices, "seeds": len(built)}
     for name in ("mean", "vote", "lone"):
-        values = [getattr(one, name) for one in built]
-        row[f"accuracy_{name}"] = mean(values)
-        row[f"accuracy_{name}_sd"] = stdev(values) if len(values) > 1 else None
+        row |= spread(f"accuracy_{name}", [getattr(one, name) for one in built])
     return row | {
         "accuracy_worst": min(one.worst for one in built),
         "smallest_shard": int(sizes.sum(axis=1).min()),
@@ -102,33 +103,58 @@ def builds(data: StudyData, shards: int, slices: int, seeds: int) -> list[Build]
     found: list[Build] = []
     for first in range(0, seeds, size):
         numbers = range(first, min(first + size, seeds))
-        found += _trained([cell_space(data, shards, slices, n) for n in numbers], data.test)
+        spaces = [cell_space(data, shards, slices, number) for number in numbers]
+        for one in trained(spaces, [space.everything for space in spaces]):
+            members = one.ensemble.member_probabilities(data.test.inputs)
+            found.append(Build(**accuracies(members, data.test.labels), **one.cost))
     return found
 
 
-def _trained(group: Sequence[Workspace], test: RecordSet) -> list[Build]:
-    memory = MemoryStore()
-    spaces = [replace(one, store=memory) for one in group]
-    shards = [one.occupied(one.everything) for one in spaces]
-    owners = [(one, shard) for one, own in zip(spaces, shards, strict=True) for shard in own]
-    done = train_chains(memory, [(s.chain(n, s.everything), s.recipe) for s, n in owners])
-    results = iter(done)
-    found = []
-    for one, own in zip(spaces, shards, strict=True):
-        mine = [next(results) for _ in own]
-        members = [
-            one.constituent(shard, receipt, one.everything)
-            for shard, (receipt, _) in zip(own, mine, strict=True)
-        ]
-        card = one.card("original", members, one.everything)
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """An ensemble that was trained from nothing.
+
+    Attributes:
+        ensemble: the models.
+        members: its constituents.
+        receipts: of their last states.
+        work: what each took.
+    """
+
+    ensemble: Ensemble
+    members: list[Constituent]
+    receipts: tuple[Receipt, ...]
+    work: tuple[Work, ...]
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """Samples passed through training, and seconds."""
+        return {
+            "samples": sum(one.samples for one in self.work),
+            "seconds": sum(one.seconds for one in self.work),
+        }
+
+
+def trained(group: Sequence[Workspace], keeps: Sequence[Mask]) -> list[Trained]:
+    """Train ensembles of the kept records, together where the engine can; nothing is stored.
+
+    Args:
+        group: a workspace for each ensemble.
+        keeps: records of each, bool (N,).
+    """
+    memory, found = MemoryStore(), []
+    each = [
+        (replace(one, store=memory), keep, one.occupied(keep))
+        for one, keep in zip(group, keeps, strict=True)
+    ]
+    chains = [(one.chain(n, keep), one.recipe) for one, keep, shards in each for n in shards]
+    results = iter(train_chains(memory, chains))
+    for one, keep, shards in each:
+        receipts, work = zip(*islice(results, len(shards)), strict=True)
+        members = [one.constituent(n, r, keep) for n, r in zip(shards, receipts, strict=True)]
+        card = one.card("original", members, keep)
         ensemble = Ensemble.from_store(card, memory, one.recipe.device)
-        found.append(
-            Build(
-                **accuracies(ensemble.member_probabilities(test.inputs), test.labels),
-                samples=sum(work.samples for _, work in mine),
-                seconds=sum(work.seconds for _, work in mine),
-            )
-        )
+        found.append(Trained(ensemble, members, receipts, work))
     return found
 
 

@@ -9,7 +9,7 @@ the forest of `forgetflow.forest`, whose deletions must arrive at the bytes of a
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
-from statistics import mean, median, stdev
+from statistics import mean, median
 from typing import Any
 
 import numpy as np
@@ -27,7 +27,7 @@ from forgetflow.studies.forest_measure import (
     measure_forest,
     measure_reference,
 )
-from forgetflow.studies.protocol import Row, Study, StudyData, Trial
+from forgetflow.studies.protocol import Row, Study, StudyData, Trial, spread
 
 POINT = 0.01
 """The difference in accuracy that a reader wants to see."""
@@ -200,9 +200,9 @@ def _depth_row(
     return {
         "random_depth": depth,
         "seeds": len(forests),
-        **_spread("accuracy", accuracies),
-        **_spread("reference_accuracy", theirs),
-        **_spread("difference", apart),
+        **spread("accuracy", accuracies),
+        **spread("reference_accuracy", theirs),
+        **spread("difference", apart),
         "fit_seconds": fit,
         "reference_fit_seconds": other,
         "fit_ratio": fit / other if other else None,
@@ -211,10 +211,6 @@ def _depth_row(
         "megabytes": mean(one.megabytes for one in forests),
         "equal": sum(one.equal for one in forests),
     }
-
-
-def _spread(name: str, values: Sequence[float]) -> Row:
-    return {name: mean(values), f"{name}_sd": stdev(values) if len(values) > 1 else None}
 
 
 def _deletion_row(depth: int, kind: str, chosen: Sequence[tuple[Deletion, float]]) -> Row:

@@ -1,12 +1,11 @@
 """What the study of forests compares: random layers, seeds, and who is deleted."""
 
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 from forgetflow.errors import InputError
 from forgetflow.models.forest import library
-from forgetflow.studies.grid import at_least, distinct
+from forgetflow.studies.grid import make_distinct, require_at_least
 from forgetflow.studies.protocol import StudyData
 
 
@@ -32,34 +31,18 @@ class ForestGrid:
     batches: tuple[int, ...]
     subjects: int
 
-    @classmethod
-    def of(
-        cls,
-        depths: Sequence[int],
-        *,
-        seeds: int,
-        singles: int,
-        rounds: int,
-        candidates: int,
-        batches: Sequence[int],
-        subjects: int,
-    ) -> "ForestGrid":
-        """Return a grid of distinct, ascending depths and batch sizes.
+    def __post_init__(self) -> None:
+        """Let depths and sizes of batches be distinct and ascending.
 
         Raises:
             InputError: a value is missing or below its minimum.
         """
-        if batches and min(batches) < 2:
+        make_distinct(self, "depths", least=0)
+        if self.batches and min(self.batches) < 2:
             raise InputError("--batches takes numbers from 2, e.g. 10,100, or nothing for none")
-        counts = {"seeds": seeds, "singles": singles, "rounds": rounds, "candidates": candidates}
-        at_least(1, **counts)
-        at_least(0, subjects=subjects)
-        return cls(
-            distinct("depths", depths, least=0),
-            **counts,
-            batches=tuple(sorted(set(batches))),
-            subjects=subjects,
-        )
+        object.__setattr__(self, "batches", tuple(sorted(set(self.batches))))
+        require_at_least(1, self, "seeds", "singles", "rounds", "candidates")
+        require_at_least(0, self, "subjects")
 
     @property
     def cells(self) -> list[tuple[int, int]]:

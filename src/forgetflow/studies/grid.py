@@ -1,6 +1,6 @@
 """What grids of all studies check alike."""
 
-from collections.abc import Iterable
+from typing import Any
 
 from forgetflow.errors import InputError
 
@@ -8,25 +8,27 @@ FEWEST_DRAWS = 30
 """Fewer draws of a forget set give no mean whose spread could be told."""
 
 
-def distinct(name: str, values: Iterable[int], least: int = 1) -> tuple[int, ...]:
-    """Return the distinct values of an option, ascending.
+def make_distinct(grid: Any, *options: str, least: int = 1) -> None:
+    """Let these options of a new grid hold distinct values, ascending.
 
     Raises:
         InputError: there is none, or one is below the least.
     """
-    found = tuple(sorted(set(values)))
-    if not found or found[0] < least:
-        example = ",".join(str(least + step) for step in (0, 4, 9))
-        raise InputError(f"--{name} needs one or more numbers from {least}, e.g. {example}")
-    return found
+    for name in options:
+        values = tuple(sorted(set(getattr(grid, name))))
+        if not values or values[0] < least:
+            example = ",".join(str(least + step) for step in (0, 4, 9))
+            raise InputError(f"--{name} needs one or more numbers from {least}, e.g. {example}")
+        object.__setattr__(grid, name, values)
 
 
-def at_least(least: int, **options: int) -> None:
+def require_at_least(least: int, grid: Any, *options: str) -> None:
     """Refuse options below their least value.
 
     Raises:
         InputError: one is.
     """
-    for name, value in options.items():
+    for name in options:
+        value = getattr(grid, name)
         if value < least:
             raise InputError(f"--{name} must be {least} or more, not {value}")

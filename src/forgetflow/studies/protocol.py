@@ -7,10 +7,11 @@ A study is functions over records and settings; `flows/study.py` runs, caches an
 them. A new one is a file here, a line in `registry.py`, a page and a verb of the command line.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from statistics import mean, stdev
 from typing import Any, Generic, Protocol, TypeVar
 
 from forgetflow.config.project import Project
@@ -152,3 +153,8 @@ class Study(Generic[G, R]):
         """Return file name -> content of the results, without their page."""
         tables = {file: csv_bytes(getattr(found, rows)) for file, rows in self.tables.items()}
         return tables | {f"{self.name}.json": json_bytes(to_json(found))}
+
+
+def spread(name: str, values: Sequence[float]) -> Row:
+    """Return the columns `<name>`, a mean, and `<name>_sd`, None where there is one value."""
+    return {name: mean(values), f"{name}_sd": stdev(values) if len(values) > 1 else None}

@@ -1,13 +1,12 @@
 """What the study of sharding compares: shards, slices, numbers of requests, seeds."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from forgetflow.config.partition import PartitionSettings
 from forgetflow.errors import InputError
-from forgetflow.studies.grid import FEWEST_DRAWS, at_least, distinct
+from forgetflow.studies.grid import FEWEST_DRAWS, make_distinct, require_at_least
 from forgetflow.studies.protocol import StudyData
 
 
@@ -29,29 +28,15 @@ class ShardingGrid:
     seeds: int
     draws: int
 
-    @classmethod
-    def of(
-        cls,
-        shards: Sequence[int],
-        slices: Sequence[int],
-        requests: Sequence[int],
-        seeds: int,
-        draws: int,
-    ) -> "ShardingGrid":
-        """Return a grid of distinct, ascending values.
+    def __post_init__(self) -> None:
+        """Let values be distinct and ascending.
 
         Raises:
             InputError: a value is missing or below its minimum.
         """
-        at_least(1, seeds=seeds)
-        at_least(FEWEST_DRAWS, draws=draws)
-        return cls(
-            distinct("shards", shards),
-            distinct("slices", slices),
-            distinct("requests", requests),
-            seeds,
-            draws,
-        )
+        make_distinct(self, "shards", "slices", "requests")
+        require_at_least(1, self, "seeds")
+        require_at_least(FEWEST_DRAWS, self, "draws")
 
     @property
     def cells(self) -> list[tuple[int, int]]:
