@@ -1,7 +1,6 @@
 """The command line: every verb is a few lines over the rooms below.
 
-Heavy libraries are imported inside the verbs, so `--help` answers at once. Exit codes: 0 done,
-2 bad input, 3 a failed gate or verification, 1 anything unexpected.
+Heavy libraries are imported inside the verbs, so `--help` answers at once.
 """
 
 import sys
@@ -10,9 +9,11 @@ from typing import Annotated, Any, Literal
 
 import typer
 
+from forgetflow import __version__
 from forgetflow.cli import texts
 from forgetflow.cli.console import Json, emit, note, table
 from forgetflow.cli.extractor import extractor as extractor_verb
+from forgetflow.cli.helps import EXIT_CODES, WorkOrder, method_names
 from forgetflow.cli.requests import request
 from forgetflow.cli.study import study
 from forgetflow.config.project import Project
@@ -21,7 +22,8 @@ from forgetflow.process.garbage import collect_rarely
 
 app = typer.Typer(
     name="forgetflow",
-    help="Machine unlearning as a data pipeline: deletion requests in, retrained models out.",
+    cls=WorkOrder,
+    epilog=EXIT_CODES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -39,7 +41,10 @@ Batch = Annotated[str | None, typer.Argument(help="Batch id such as b1.")]
 Layout = Annotated[
     bool, typer.Option("--layout", help="Recommend bands of shards from deletion priors.")
 ]
-Method = Annotated[str | None, typer.Option(help="Unlearning method; default: the batch's own.")]
+Method = Annotated[
+    str | None,
+    typer.Option(help=f"Unlearning method: {method_names()}. Default: the batch's own."),
+]
 
 
 def main() -> None:
@@ -52,6 +57,28 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
+def _print_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"forgetflow {__version__}\n")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
+        ),
+    ] = False,
+) -> None:
+    """Machine unlearning as a data pipeline: deletion requests in, retrained models out.
+
+    `dvc repro` builds the original model after `data import`. Every verb has --help with an
+    example.
+    """
+
+
 @data.command("import")
 def import_data(
     source: Annotated[str, typer.Argument(help="digits, idx, cifar10, npz, parquet, csv, images")],
@@ -62,9 +89,10 @@ def import_data(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Bring a data set into data/train and data/test and remember its source in params.yaml.
+    """Bring a data set into data/train and data/test.
 
-    With --extractor, the features that a frozen network makes of each input become the inputs.
+    Its source is remembered in params.yaml; `dvc repro` comes next. With --extractor, the
+    features that a frozen network makes of each input become the inputs.
 
     Example: forgetflow data import idx --path ~/mnist
     """
@@ -109,6 +137,8 @@ def import_data(
 @app.command()
 def seal(method: Method = None, as_json: Json = False) -> None:
     """Freeze all open requests into the next batch.
+
+    The method of the batch is --method, or else unlearn.method in params.yaml.
 
     Example: forgetflow seal
     """
@@ -207,7 +237,7 @@ def evaluate(
     ] = "oracle",
     as_json: Json = False,
 ) -> None:
-    """Measure one model and show it beside another; default: the newest model.
+    """Measure a model, the newest by default, beside another.
 
     Example: forgetflow evaluate b1 --against parent
     """
@@ -247,8 +277,9 @@ def evaluate(
 
 @app.command()
 def verify(batch: Batch = None, as_json: Json = False) -> None:
-    """Build an exact model again from what is left and compare bytes; check the ledger.
+    """Build an exact model again from what is left, compare bytes.
 
+    Ledger, manifests and file digests are checked as well, also where a model promises nothing.
     The exit code is the verdict: 0 equal, 3 not.
 
     Example: forgetflow verify b1
@@ -272,7 +303,7 @@ def predict(
     model: Annotated[str, typer.Option(help="Alias or generation.")] = "serving",
     as_json: Json = False,
 ) -> None:
-    """Predict with the current model, or another alias or generation.
+    """Predict with the current model, or with another.
 
     Example: forgetflow predict --model original digits.npy
     """
@@ -324,7 +355,9 @@ def lineage_html(as_json: Json = False) -> None:
 
 @lineage.command("sync")
 def lineage_sync(as_json: Json = False) -> None:
-    """Register every built generation that MLflow does not know, e.g. after its database was lost.
+    """Register every built generation that MLflow does not know.
+
+    For a project whose MLflow database was lost.
 
     Example: forgetflow lineage sync
     """
@@ -340,7 +373,7 @@ def lineage_sync(as_json: Json = False) -> None:
 
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Check tools, versions, stores, determinism and GPU; say what to do.
+    """Check tools, versions, stores and determinism; say what to do.
 
     Example: forgetflow doctor
     """

@@ -10,6 +10,9 @@ from forgetflow.config.project import Project
 
 request = typer.Typer(help="Take in and show deletion requests.", no_args_is_help=True)
 
+WHERE = 'age < 21 and job == "driver"'
+"""An example of a selector."""
+
 
 @request.command("add")
 def add_request(  # noqa: PLR0913, PLR0917
@@ -18,7 +21,10 @@ def add_request(  # noqa: PLR0913, PLR0917
         str | None, typer.Option(help="Subject id: all records of a person.")
     ] = None,
     label: Annotated[str | None, typer.Option(help="Class name: all records of a class.")] = None,
-    where: Annotated[str | None, typer.Option(help="Expression over columns.")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(help=f"Expression over columns, e.g. '{WHERE}'."),
+    ] = None,
     reason: Annotated[str | None, typer.Option(help="Why; kept in the request book only.")] = None,
     requester: Annotated[str | None, typer.Option(help="Who asks; kept as a pseudonym.")] = None,
     received_at: Annotated[str | None, typer.Option(help="ISO time; default: now.")] = None,
@@ -29,7 +35,12 @@ def add_request(  # noqa: PLR0913, PLR0917
 ) -> None:
     """Take in one deletion request.
 
+    It names its records by exactly one of --record, --subject, --label and --where. Columns of
+    --where are record_id, subject_id, label, deletion_prior and those of a table.
+
     Example: forgetflow request add --subject writer-007 --reason "GDPR Art. 17"
+
+    Example: forgetflow request add --where 'label == "yes" and age < 21'
     """
     from forgetflow.requests.intake import add_request as take_in
 
@@ -79,7 +90,7 @@ def import_requests(
 
 @request.command("list")
 def list_requests(as_json: Json = False) -> None:
-    """Show every request: state, due date, days left; the most urgent first.
+    """Show every request, the most urgent first.
 
     Example: forgetflow request list --json
     """
