@@ -287,9 +287,12 @@ def test_all_of_a_full_retraining_is_saved(make_folder, records):
 
 
 def test_nothing_is_said_of_waiting_where_it_means_nothing(folder):
-    assert plan(folder, folder.seal({"record": "r0005"}), "finetune").waiting is None
+    edited = plan(folder, folder.seal({"record": "r0005"}), "finetune")
+    assert edited.waiting is None
+    assert "finetune rebuilds nothing" in edited.waiting_note
     everybody = plan(folder, folder.seal(*REQUESTS["everything"]))
     assert everybody.waiting is None
+    assert "nobody is left" in everybody.waiting_note
     assert "waiting" not in texts.plan(everybody)
 
 

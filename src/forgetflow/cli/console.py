@@ -11,7 +11,7 @@ Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 """The option that every verb with a result has."""
 
 MISSING = "-"
-"""What stands for a figure that is not there."""
+"""What stands for a figure of a study that is not there; its page says why."""
 
 
 def emit(value: Any, as_json: bool, text: Callable[[], str]) -> None:
@@ -34,20 +34,29 @@ def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
     return "\n".join(line.rstrip() for line in lines)
 
 
-def facts(pairs: Iterable[tuple[str, Any]]) -> str:
-    """Return `name  value` lines with aligned values; None shows as a dash."""
-    listed = [(name, MISSING if value is None else str(value)) for name, value in pairs]
+def facts(pairs: Iterable[tuple[str, str | int]]) -> str:
+    """Return `name  value` lines with aligned values; what is missing says why."""
+    listed = list(pairs)
     width = max(len(name) for name, _ in listed)
     return "\n".join(f"{name.ljust(width)}  {value}" for name, value in listed)
 
 
-def percent(fraction: float | None) -> str | None:
+def percent(fraction: float) -> str:
     """Return a fraction as a percentage with one decimal."""
-    return None if fraction is None else f"{100 * fraction:.1f} %"
+    return f"{100 * fraction:.1f} %"
 
 
-def seconds(value: float | None) -> str | None:
-    """Return a duration as people say it."""
-    if value is None:
-        return None
-    return f"{value:.2f} s" if value < 60 else f"{value / 60:.1f} min"
+def decimal(value: float) -> str:
+    """Return a figure such as an AUC with three decimals."""
+    return f"{value:.3f}"
+
+
+def seconds(value: float) -> str:
+    """Return a duration as people say it: `12 ms`, `0.36 s`, `28 s`, `4.1 min`, `2.3 h`."""
+    if value < 0.001:
+        return "under 1 ms"
+    if value < 0.1:
+        return f"{1000 * value:.0f} ms"
+    if value < 60:
+        return f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
+    return f"{value / 60:.1f} min" if value < 3600 else f"{value / 3600:.1f} h"

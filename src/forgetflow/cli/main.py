@@ -5,12 +5,12 @@ Heavy libraries are imported inside the verbs, so `--help` answers at once.
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from forgetflow import __version__
-from forgetflow.cli import texts
+from forgetflow.cli import figures, texts
 from forgetflow.cli.console import Json, emit, note, table
 from forgetflow.cli.extractor import extractor as extractor_verb
 from forgetflow.cli.helps import EXIT_CODES, WorkOrder, method_names
@@ -19,6 +19,9 @@ from forgetflow.cli.study import study
 from forgetflow.config.project import Project
 from forgetflow.errors import ForgetflowError, InputError, VerdictError
 from forgetflow.process.garbage import collect_rarely
+
+if TYPE_CHECKING:
+    from forgetflow.evaluation.report import Summary
 
 app = typer.Typer(
     name="forgetflow",
@@ -219,8 +222,12 @@ def forget(batch: Batch = None, method: Method = None, as_json: Json = False) ->
         return
     with without_heartbeats():
         verdicts = deletion(batch=batch, method=method)
-    results = {name: _generation(project, name) for name in verdicts}
-    emit(results, as_json, lambda: "\n\n".join(map(texts.generation, results.values())))
+    rows = {name: _summary(project, name) for name in verdicts}
+    emit(
+        {name: {**row.values, "missing": row.missing} for name, row in rows.items()},
+        as_json,
+        lambda: "\n\n".join(map(figures.generation, rows.values())),
+    )
     failed = [name for name, verdict in verdicts.items() if not verdict["passed"]]
     if failed:
         raise VerdictError(
@@ -253,25 +260,25 @@ def evaluate(
     ensure_server(project)
     from flows.evaluate import evaluate as evaluate_flow
     from forgetflow.evaluation.evaluate import read_evaluation
+    from forgetflow.evaluation.gate import GateVerdict
+    from forgetflow.evaluation.report import Entry
 
     with without_heartbeats():
         verdict = evaluate_flow(generation)
-    found = read_evaluation(project.evaluation(generation))
-    own = "original" if generation == "original" else "unlearned"
-    paths = [f"accuracy.{{}}.{s}" for s in ("retain", "forget", "test")] + ["membership.{}.auc"]
-    rows = [
-        [path.format("*"), found.figure(path.format(own)), found.figure(path.format(against))]
-        for path in paths
-    ]
+    entry = Entry(
+        read_card(project.model(generation)),
+        read_evaluation(project.evaluation(generation)),
+        GateVerdict.from_json(verdict),
+    )
     emit(
         {
             "generation": generation,
-            "metrics": found.metrics,
-            "missing": found.reasons,
+            "metrics": entry.evaluation.metrics,
+            "missing": entry.evaluation.reasons,
             "gate": verdict,
         },
         as_json,
-        lambda: table(["measure", generation, against], rows),
+        lambda: figures.evaluation(entry, against),
     )
 
 
@@ -368,7 +375,15 @@ def lineage_sync(as_json: Json = False) -> None:
     versions = {
         e.card.generation: register(project, e.card.generation) for e in read_entries(project)
     }
-    emit(versions, as_json, lambda: table(["generation", "version"], list(versions.items())))
+    emit(
+        versions,
+        as_json,
+        lambda: (
+            table(["generation", "version"], list(versions.items()))
+            if versions
+            else "no model is built yet: dvc repro"
+        ),
+    )
 
 
 @app.command()
@@ -393,8 +408,7 @@ def doctor(as_json: Json = False) -> None:
         raise VerdictError(f"doctor found {len(bad)} problem(s): {', '.join(bad)}")
 
 
-def _generation(project: Project, generation: str) -> dict[str, Any]:
+def _summary(project: Project, generation: str) -> "Summary":
     from forgetflow.evaluation.report import read_entries, summarise
 
-    entry = next(e for e in read_entries(project) if e.card.generation == generation)
-    return dict(summarise(entry).values)
+    return summarise(next(e for e in read_entries(project) if e.card.generation == generation))

@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from forgetflow.cli.console import Json, emit, table
+from forgetflow.cli import texts
+from forgetflow.cli.console import Json, emit
 from forgetflow.config.project import Project
 
 request = typer.Typer(help="Take in and show deletion requests.", no_args_is_help=True)
@@ -96,13 +97,12 @@ def list_requests(as_json: Json = False) -> None:
     """
     from forgetflow.requests.overview import request_list
 
-    lines = [line.to_json() for line in request_list(Project.find())]
-    columns = ["request_id", "state", "records", "batch", "due_at", "days_left", "note"]
+    lines = request_list(Project.find())
     emit(
-        lines,
+        [line.to_json() for line in lines],
         as_json,
         lambda: (
-            table(columns, [[line.get(c) for c in columns] for line in lines])
+            texts.request_lines(lines)
             if lines
             else "no requests yet: forgetflow request add --help"
         ),
