@@ -112,7 +112,7 @@ def test_each_reason_is_told_once_beside_the_figures_it_is_of():
 def test_a_deletion_says_why_it_has_no_audit_no_oracle_and_no_gate():
     said = lines(figures.generation(summarise(ENTRIES["without an oracle"])))
     assert said["audit"] == "no audit: evaluate.audit.members is 0"
-    assert said["training time"].startswith("12 ms (no full retraining: ")
+    assert said["training time"].startswith("12.3 ms (no full retraining: ")
     assert said["test accuracy"].startswith("95.2 % (no oracle: ")
     assert "no gate was checked" in figures.generation(summarise(ENTRIES["without a gate"]))
 
@@ -120,10 +120,10 @@ def test_a_deletion_says_why_it_has_no_audit_no_oracle_and_no_gate():
 @pytest.mark.parametrize(
     ("value", "text"),
     [
-        (0.0, "under 1 ms"),
-        (0.0123, "12 ms"),
+        (0.0004, "0.400 ms"),
+        (0.0123, "12.3 ms"),
         (0.36, "0.36 s"),
-        (28.4, "28 s"),
+        (28.4, "28.4 s"),
         (246, "4.1 min"),
         (8280, "2.3 h"),
     ],

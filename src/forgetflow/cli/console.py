@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from forgetflow.pages import numbers
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 """The option that every verb with a result has."""
 
@@ -52,11 +54,5 @@ def decimal(value: float) -> str:
 
 
 def seconds(value: float) -> str:
-    """Return a duration as people say it: `12 ms`, `0.36 s`, `28 s`, `4.1 min`, `2.3 h`."""
-    if value < 0.001:
-        return "under 1 ms"
-    if value < 0.1:
-        return f"{1000 * value:.0f} ms"
-    if value < 60:
-        return f"{value:.2f} s" if value < 10 else f"{value:.0f} s"
-    return f"{value / 60:.1f} min" if value < 3600 else f"{value / 3600:.1f} h"
+    """Return a duration as people say it, as the pages do."""
+    return numbers.seconds(value).replace(numbers.NBSP, " ")

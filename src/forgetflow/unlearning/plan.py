@@ -1,6 +1,6 @@
 """What a deletion will cost, before anything is written."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,7 +26,7 @@ from forgetflow.unlearning.protocol import (
     refuse,
 )
 from forgetflow.unlearning.registry import method_named
-from forgetflow.unlearning.runner import changed_slices, planned_restarts
+from forgetflow.unlearning.runner import Deletion, changed_slices, planned_restarts, restarts
 from forgetflow.unlearning.view import View
 
 
@@ -180,6 +180,29 @@ def plan_deletion(
         wait_days=max(0, (start_by - now).days),
         note=note,
     )
+
+
+def rebuild_seconds(
+    deletion: Deletion, method: UnlearningMethod, shards: Collection[int], measured: Workspace
+) -> float | None:
+    """Return the training time of a rebuild, as `plan_deletion` estimates it.
+
+    Args:
+        deletion: the batch.
+        method: what rebuilds.
+        shards: those that are still to be made.
+        measured: in whose states the pace is measured: those of the original's run seed.
+
+    Returns:
+        Seconds; None for a method that rebuilds nothing, and where no pace was measured.
+    """
+    restarted = restarts(deletion, method)
+    pace = _seconds_per_sample(measured, deletion.retain | deletion.forget)
+    if restarted is None or pace is None:
+        return None
+    left = {shard: first for shard, first in restarted.items() if shard in shards}
+    passes = _passes(deletion.workspace, deletion.retain)
+    return float(_from(left, passes).sum() * pace)
 
 
 def _parent(project: Project, space: Workspace, generation: str, kept: Mask) -> ModelCard:
