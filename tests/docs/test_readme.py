@@ -78,8 +78,7 @@ def printed(new_project):
         assert program == "forgetflow"
         done = project.run_cli(*arguments)
         assert done.returncode == 0, done.stderr
-        outputs[command] = settled(done.stdout)
-        outputs[f"{command} 2>&1 >/dev/null"] = settled(done.stderr)
+        outputs[command] = settled(done.stderr + done.stdout)  # results come last
     return outputs
 
 
