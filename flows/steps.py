@@ -1,8 +1,10 @@
 """A line per step on standard error: what runs now, and about how long it takes.
 
-1/6 unlearn b1: sisa, 1 of 10 constituents, about 13 ms of training
-2/6 oracle of b1: retrain, 10 of 10 constituents, about 0.31 s of training
-3/6 measure b1, 0.52 s the last time
+    1/7 unlearn b1: sisa, 1 of 10 constituents, less than a second of training
+    2/7 oracle of b1: retrain, 10 of 10 constituents, about 4 s of training
+    3/7 measure b1, less than a second the last time
+
+Results go to standard output and stay clean.
 """
 
 import json
@@ -16,7 +18,6 @@ from pathlib import Path
 
 from forgetflow.config.project import Project
 from forgetflow.files.atomic import write_atomically
-from forgetflow.pages.numbers import NBSP, seconds
 
 FIRST = "no estimate: first run"
 """What is said of the duration of a step that was never timed here."""
@@ -45,7 +46,7 @@ def steps(total: int) -> Iterator[None]:
         yield
     finally:
         _NUMBERING.reset(token)
-    say(f"done in {duration(time.monotonic() - started)}")
+    say(f"done in {roughly(time.monotonic() - started)}")
 
 
 @contextmanager
@@ -64,7 +65,7 @@ def step(
     """
     known = durations(project)
     if not forecast:
-        forecast = f"{duration(known[kind])} the last time" if kind in known else FIRST
+        forecast = f"{roughly(known[kind])} the last time" if kind in known else FIRST
     announce(f"{what}, {forecast}")
     started, running = time.monotonic(), _Step(0 if counts else None)
     token = _STEP.set(running)
@@ -106,9 +107,13 @@ def say(line: str) -> None:
     sys.stderr.flush()
 
 
-def duration(value: float) -> str:
-    """Return seconds as people say them."""
-    return seconds(value).replace(NBSP, " ")
+def roughly(seconds: float) -> str:
+    """Return a duration as precisely as a forecast can be: `less than a second`, `about 4 s`."""
+    if seconds < 1:
+        return "less than a second"
+    if seconds < 100:
+        return f"about {seconds:.0f} s"
+    return f"about {seconds / 60:.0f} min" if seconds < 6000 else f"about {seconds / 3600:.1f} h"
 
 
 def durations(project: Project) -> dict[str, float]:

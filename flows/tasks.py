@@ -14,7 +14,7 @@ from prefect.futures import PrefectFuture, as_completed
 from flows import inputs
 from flows.devices import device_slot
 from flows.progress import progress_bars
-from flows.steps import duration, made, step
+from flows.steps import made, roughly, step
 from forgetflow.config.project import Project
 from forgetflow.store.receipt import Receipt
 from forgetflow.training.trainer import train_chain
@@ -127,7 +127,7 @@ def _forecast(
     if not missing:
         return "all in the store already"
     estimate = rebuild_seconds(deletion, method, missing, inputs.workspace(project))
-    return "" if estimate is None else f"about {duration(estimate)} of training"
+    return "" if estimate is None else f"{roughly(estimate)} of training"
 
 
 def _prepare_all(batch: str, method: UnlearningMethod, view: View, jobs: Sequence[Job]) -> None:

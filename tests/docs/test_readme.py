@@ -17,7 +17,7 @@ VARYING = (
     (r"\d{4}-\d\d-\d\d", "DATE"),
     (r"req-(\w+|\.\.\.)", "ID"),
     (r"\d+ (days? left|day\(s\))", "DAYS"),
-    (r"\d+(\.\d+)? (ms|s|min)\b", "SECONDS"),
+    (r"less than a second|(about )?\d+(\.\d+)? (ms|s|min)\b", "SECONDS"),
     (r"\d+\.\d+ %", "SHARE"),  # accuracies belong to a numeric environment
     (r"accuracy 0\.\d+", "accuracy"),
     (r" +", " "),
