@@ -5,15 +5,17 @@ Heavy libraries are imported inside the verbs, so `--help` answers at once.
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from forgetflow import __version__
 from forgetflow.cli import figures, texts
 from forgetflow.cli.console import Json, emit, note, table
+from forgetflow.cli.data import data
 from forgetflow.cli.extractor import extractor as extractor_verb
 from forgetflow.cli.helps import EXIT_CODES, WorkOrder, method_names
+from forgetflow.cli.lineage import lineage
 from forgetflow.cli.requests import request
 from forgetflow.cli.study import study
 from forgetflow.config.project import Project
@@ -32,8 +34,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data = typer.Typer(help="Bring records into the project.", no_args_is_help=True)
-lineage = typer.Typer(help="Show who came from whom.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.add_typer(request, name="request")
 app.add_typer(lineage, name="lineage")
@@ -80,61 +80,6 @@ def root(
     `dvc repro` builds the original model after `data import`. Every verb has --help with an
     example.
     """
-
-
-@data.command("import")
-def import_data(
-    source: Annotated[str, typer.Argument(help="digits, idx, cifar10, npz, parquet, csv, images")],
-    path: Annotated[str | None, typer.Option(help="Folder or file of the source.")] = None,
-    extractor: Annotated[
-        str | None,
-        typer.Option(help="Folder of a frozen extractor; default: the one in params.yaml."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Bring a data set into data/train and data/test.
-
-    Its source is remembered in params.yaml; `dvc repro` comes next. With --extractor, the
-    features that a frozen network makes of each input become the inputs.
-
-    Example: forgetflow data import idx --path ~/mnist
-    """
-    from forgetflow.config.edit import changed_params, portable, write_params
-    from forgetflow.records.ingest import ingest
-    from forgetflow.versioning.dvc import commit_stages, has_dvc
-
-    project = Project.find()
-    changes = {"data.source": source, "data.path": portable(project, path)}
-    if extractor:
-        from forgetflow.records.extractor import Extractor
-
-        changes["data.extractor"] = portable(project, extractor)
-        changes["data.extractor_digest"] = Extractor.load(Path(extractor).expanduser()).card.digest
-    settings, text = changed_params(project, changes)
-    counts = ingest(project, settings.data)
-    write_params(project, text)
-    if has_dvc(project):
-        commit_stages(project, "ingest")
-    emit(
-        counts,
-        as_json,
-        lambda: (
-            table(
-                ["set", "records", "subjects", "classes", "input"],
-                [
-                    [
-                        name,
-                        c["records"],
-                        c["subjects"],
-                        c["classes"],
-                        "x".join(map(str, c["input_shape"])),
-                    ]
-                    for name, c in counts.items()
-                ],
-            )
-            + "\nNext: dvc repro"
-        ),
-    )
 
 
 @app.command()
@@ -323,65 +268,6 @@ def predict(
         lambda: table(
             ["row", "label", "probability"],
             [[r["row"], r["label"], f"{r['probability']:.4f}"] for r in rows],
-        ),
-    )
-
-
-@lineage.command("show")
-def lineage_show(
-    format: Annotated[  # noqa: A002
-        Literal["tree", "mermaid", "json"], typer.Option(help="How to draw it.")
-    ] = "tree",
-) -> None:
-    """Print the family tree of models.
-
-    Example: forgetflow lineage show --format mermaid
-    """
-    from forgetflow.lineage import tree
-
-    draw = {"tree": tree.as_text, "mermaid": tree.as_mermaid, "json": tree.as_json}[format]
-    sys.stdout.write(draw(tree.read_tree(Project.find())).rstrip() + "\n")
-
-
-@lineage.command("html")
-def lineage_html(as_json: Json = False) -> None:
-    """Write the family tree as a page, lineage.html.
-
-    Example: forgetflow lineage html
-    """
-    from forgetflow.files.atomic import write_atomically
-    from forgetflow.lineage.story import PAGE
-    from forgetflow.lineage.tree import read_tree
-    from forgetflow.pages.lineage import lineage_page
-
-    project = Project.find()
-    path = project.root / PAGE
-    write_atomically(path, lineage_page(read_tree(project)).encode())
-    emit({"path": str(path)}, as_json, lambda: str(path))
-
-
-@lineage.command("sync")
-def lineage_sync(as_json: Json = False) -> None:
-    """Register every built generation that MLflow does not know.
-
-    For a project whose MLflow database was lost.
-
-    Example: forgetflow lineage sync
-    """
-    from flows.publish import register
-    from forgetflow.evaluation.report import read_entries
-
-    project = Project.find()
-    versions = {
-        e.card.generation: register(project, e.card.generation) for e in read_entries(project)
-    }
-    emit(
-        versions,
-        as_json,
-        lambda: (
-            table(["generation", "version"], list(versions.items()))
-            if versions
-            else "no model is built yet: dvc repro"
         ),
     )
 
