@@ -24,6 +24,7 @@ from forgetflow.config.project import Project
 from forgetflow.errors import VerdictError
 from forgetflow.evaluation.evaluate import Evaluation
 from forgetflow.files.atomic import write_folder
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.keys.digests import digest_of
 from forgetflow.pages.audit.page import audit_page
 from forgetflow.pools.procedure import Procedure
@@ -91,7 +92,7 @@ def audit(
         notes=left_out,
         settings=settings.model_dump(mode="json"),
     )
-    return Audit.from_json(found)
+    return from_json(Audit, found)
 
 
 def write_audit(found: Audit, folder: Path) -> None:
@@ -131,7 +132,7 @@ def judge_task(
     procedures = {c: comparison.procedure(c, chosen.members) for c in contenders}
     with device_slot(project):
         test = read_record_set(project.test)
-        return judge(comparison, procedures, test, chosen, absent, notes).to_json()
+        return to_json(judge(comparison, procedures, test, chosen, absent, notes))
 
 
 def compute(project: Project, call: Callable[..., int], *arguments: Any) -> int:

@@ -12,6 +12,7 @@ from flows.runner import task_runner
 from forgetflow.config.project import Project
 from forgetflow.evaluation.evaluate import with_extra, write_evaluation
 from forgetflow.evaluation.gate import check_gate
+from forgetflow.files.jsonable import to_json
 from forgetflow.requests.batches import ORIGINAL
 from forgetflow.training.card import read_card
 
@@ -34,4 +35,4 @@ def evaluate(generation: str) -> dict[str, Any]:
     )
     write_evaluation(evaluation, project.evaluation(generation), gate=verdict)
     publish(project, card, verdict)
-    return verdict.to_json()
+    return to_json(verdict)

@@ -16,6 +16,7 @@ from forgetflow.audit.audit import Audit
 from forgetflow.audit.summary import HEADLINES
 from forgetflow.config.project import Project
 from forgetflow.files.atomic import write_folder
+from forgetflow.files.jsonable import to_json
 from forgetflow.keys.code import code_digest, module_of
 from forgetflow.keys.digests import bytes_digest, digest_of
 from forgetflow.pages.sharding import sharding_page
@@ -66,7 +67,7 @@ def methods(name: dict[str, Any], compared: list[str], members: int) -> dict[str
             "members": str(most),
         },
     )
-    return found.to_json()
+    return to_json(found)
 
 
 @flow(name="study sharding", task_runner=task_runner())

@@ -9,6 +9,7 @@ from forgetflow.audit.audit import Audit, audit
 from forgetflow.audit.context import MAX_MARGIN, margins, smooth
 from forgetflow.audit.registry import AUDITS
 from forgetflow.audit.remarks import remarks
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.training.abilities import LACKS, lacks_of
 
 LABELS = np.arange(60) % 3
@@ -81,7 +82,7 @@ def test_every_figure_is_finite_or_has_its_reason(forests):
         assert figure.value is not None or figure.reason, figure
     measured = {f.measure for f in found.figures if f.value is not None}
     assert measured == set(AUDITS) - {"weights", "zrf", "relearn", "inversion"}
-    assert Audit.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert from_json(Audit, json.loads(json.dumps(to_json(found)))) == found
     assert "Something was left out" in found.notes
     assert any("shares of 10 votes" in note for note in found.notes)
 

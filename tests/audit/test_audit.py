@@ -19,6 +19,7 @@ from forgetflow.audit.registry import AUDITS
 from forgetflow.audit.summary import HEADLINES, headline
 from forgetflow.errors import InputError
 from forgetflow.files.atomic import write_folder
+from forgetflow.files.jsonable import from_json, to_json
 
 COSTS = {
     ORACLE: {"seconds": 2.0, "samples": 400.0, "steps": 40.0, "bytes": 100.0},
@@ -82,7 +83,7 @@ def test_an_audit_survives_its_file(result, tmp_path):
     files = audit_files(result)
     assert set(files) >= {"audit.json", "audit.csv", "margins.csv"}
     write_folder(tmp_path / "audit", files.items())
-    assert read_audit(tmp_path / "audit") == Audit.from_json(result.to_json())
+    assert read_audit(tmp_path / "audit") == from_json(Audit, to_json(result))
 
 
 def test_no_audit_is_told_apart_from_a_lost_one(tmp_path):
@@ -97,7 +98,7 @@ def test_no_audit_is_told_apart_from_a_lost_one(tmp_path):
 
 def test_files_are_a_pure_function_and_name_no_record(result, make_context):
     files = audit_files(result)
-    assert files == audit_files(Audit.from_json(result.to_json()))
+    assert files == audit_files(from_json(Audit, to_json(result)))
     for name, data in files.items():
         assert b"record-0" not in data, name
         assert b"subject-0" not in data, name

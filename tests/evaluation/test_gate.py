@@ -4,6 +4,7 @@ import pytest
 
 from forgetflow.config.gate import GateSettings
 from forgetflow.evaluation.gate import GateVerdict, check_gate
+from forgetflow.files.jsonable import from_json, to_json
 
 GATE = GateSettings(
     min_test_accuracy=0.8,
@@ -179,4 +180,4 @@ def test_a_ulira_bound_that_doing_nothing_holds_says_so() -> None:
 
 def test_json_round_trip() -> None:
     verdict = check_gate(figures(auc=0.9), GATE, "approximate", 5)
-    assert GateVerdict.from_json(json.loads(json.dumps(verdict.to_json()))) == verdict
+    assert from_json(GateVerdict, json.loads(json.dumps(to_json(verdict)))) == verdict

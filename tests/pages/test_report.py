@@ -9,6 +9,7 @@ from forgetflow.evaluation.gate import Check, GateVerdict, check_gate
 from forgetflow.evaluation.loss import BIN_EDGES
 from forgetflow.evaluation.report import Entry
 from forgetflow.pages.report import report_page, verdict
+from forgetflow.records.schema import TensorFeatures
 from forgetflow.training.card import ModelCard
 from forgetflow.training.promise import Approximate, Certified, Exact
 
@@ -27,6 +28,7 @@ CARD = {
     "environment": {},
     "recipe": "0" * 64,
     "constituents": (),
+    "features": TensorFeatures((1,), "float32"),
 }
 MODELS = ("unlearned", "parent", "original", "oracle")
 SHARES = np.full(len(BIN_EDGES) - 1, 1 / (len(BIN_EDGES) - 1)).tolist()

@@ -13,6 +13,7 @@ from forgetflow.cli import texts
 from forgetflow.config.partition import PartitionSettings
 from forgetflow.config.settings import Settings, parse_settings
 from forgetflow.errors import InputError
+from forgetflow.files.jsonable import to_json
 from forgetflow.partition import expectation, forecast
 from forgetflow.partition.assignment import Assignment
 from forgetflow.partition.distribution import MAX_BANDS, layout_for, layout_of, shard_sizes
@@ -445,7 +446,7 @@ def test_a_recommendation_compares_layouts_on_the_records(crowd):
     assert found.best.rule == "points"
     assert found.subjects == 400
     assert found.full_retraining == 40.0 * len(crowd)
-    advice = json.loads(json.dumps(found.to_json()))["recommended"]
+    advice = json.loads(json.dumps(to_json(found)))["recommended"]
     assert advice.pop("rule") == "points"
     followed = parse_settings({"partition": advice})
     text = texts.layouts(found)
@@ -457,13 +458,13 @@ def test_a_recommendation_compares_layouts_on_the_records(crowd):
     assert again.best.rule == "params"
     assert again.best.sequential == found.best.sequential
     assert "Keep the layout" in texts.layouts(again)
-    assert recommend(crowd, followed).to_json() == again.to_json()
+    assert to_json(recommend(crowd, followed)) == to_json(again)
 
 
 def test_equal_priors_need_no_bands():
     found = recommend(people([(f"s{i}", 0.1) for i in range(50)]), Settings())
     assert found.best.rule == "uniform"
-    assert found.to_json()["recommended"]["band_shards"] == []
+    assert to_json(found)["recommended"]["band_shards"] == []
     assert "band_shards: []" in texts.layouts(found)
 
 

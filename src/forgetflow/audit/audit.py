@@ -10,7 +10,7 @@ one record.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from forgetflow.audit.remarks import remarks
 from forgetflow.errors import InputError
 from forgetflow.files.atomic import write_folder
 from forgetflow.files.formats import Row, csv_bytes, json_bytes
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.keys.code import code_digest, module_of
 
 FILE = "audit.json"
@@ -76,31 +77,6 @@ class Audit:
     def powerless(self) -> bool:
         """Whether doing nothing cannot be told from retraining."""
         return any(control.outcome == "no power" for control in self.controls)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `Audit.from_json(a.to_json())` equals `a`."""
-        return {
-            "batch": self.batch,
-            "members": dict(self.members),
-            "records": dict(self.records),
-            "facts": dict(self.facts),
-            "notes": list(self.notes),
-            "controls": [control.to_json() for control in self.controls],
-            "costs": {name: dict(cost) for name, cost in self.costs.items()},
-            "figures": [figure.to_json() for figure in self.figures],
-            "tables": {name: [dict(row) for row in rows] for name, rows in self.tables.items()},
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Audit":
-        """Inverse of `to_json`."""
-        return cls(
-            **{
-                **data,
-                "figures": [Figure.from_json(one) for one in data["figures"]],
-                "controls": [Control.from_json(one) for one in data["controls"]],
-            }
-        )
 
 
 def code() -> str:
@@ -159,8 +135,8 @@ def write_no_audit(folder: Path, reason: str) -> None:
 
 def audit_files(result: Audit) -> dict[str, bytes]:
     """Return file name -> content of an audit, without its page."""
-    rows: list[Row] = [dict(figure.to_json()) for figure in result.figures]
-    files = {FILE: json_bytes(result.to_json()), "audit.csv": csv_bytes(rows)}
+    rows: list[Row] = [asdict(figure) for figure in result.figures]
+    files = {FILE: json_bytes(to_json(result)), "audit.csv": csv_bytes(rows)}
     return files | {name: csv_bytes(rows) for name, rows in result.tables.items()}
 
 
@@ -175,8 +151,8 @@ def read_audit(folder: Path) -> Audit | None:
         return None
     try:
         found = json.loads(path.read_bytes())
-        return None if "reason" in found else Audit.from_json(found)
-    except (ValueError, KeyError, TypeError):
+        return None if "reason" in found else from_json(Audit, found)
+    except (ValueError, TypeError):
         raise InputError(f"{path} is damaged: run `dvc repro` to write it again") from None
 
 

@@ -11,9 +11,9 @@ records just as well as the original does. It blocks approximate methods, for wh
 all the evidence there is, and not exact ones.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from forgetflow.audit.context import FLOOR, ORACLE, ORIGINAL, SETS, AuditContext
 from forgetflow.audit.intervals import Interval, mean_interval
@@ -40,15 +40,6 @@ class Control:
     contender: str
     outcome: Outcome
     sentence: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `Control.from_json(c.to_json()) == c`."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Control":
-        """Inverse of `to_json`."""
-        return cls(**data)
 
 
 def check_controls(context: AuditContext, figures: Sequence[Figure]) -> list[Control]:

@@ -8,8 +8,8 @@ A figure is an aggregate: nothing handed out may hold an id, a feature or a valu
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol
 
 from forgetflow.audit.context import AuditContext
 from forgetflow.files.formats import Row
@@ -56,15 +56,6 @@ class Figure:
         if high is not None and largest is not None:
             high = min(high, largest)
         return replace(self, low=low, high=high)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `Figure.from_json(f.to_json()) == f`."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Figure":
-        """Inverse of `to_json`."""
-        return cls(**data)
 
 
 class AuditMeasure(Protocol):

@@ -17,6 +17,7 @@ from forgetflow.cli.requests import request
 from forgetflow.cli.study import study
 from forgetflow.config.project import Project
 from forgetflow.errors import ForgetflowError, InputError, VerdictError
+from forgetflow.files.jsonable import to_json
 from forgetflow.process.garbage import collect_rarely
 
 app = typer.Typer(
@@ -127,7 +128,7 @@ def seal(method: Method = None, as_json: Json = False) -> None:
         and not announce(server, result.manifest.batch, result.manifest.digest)
     ):
         note("the Prefect server did not take the event: start the flow with `forgetflow forget`")
-    emit(result.to_json(), as_json, lambda: texts.sealed(result))
+    emit(result.details(), as_json, lambda: texts.sealed(result))
 
 
 @app.command()
@@ -151,12 +152,12 @@ def plan(
         from forgetflow.records.record_set import read_record_set
 
         advice = recommend(read_record_set(project.train), project.settings)
-        emit(advice.to_json(), as_json, lambda: texts.layouts(advice))
+        emit(to_json(advice), as_json, lambda: texts.layouts(advice))
         return
     if batch is None and pending_manifest(project) is None:
         batch = next(reversed(read_batches(project)), None)
     found = plan_deletion(project, batch, method)
-    emit(found.to_json(), as_json, lambda: texts.plan(found))
+    emit(to_json(found), as_json, lambda: texts.plan(found))
 
 
 @app.command()
@@ -258,7 +259,7 @@ def verify(batch: Batch = None, as_json: Json = False) -> None:
 
     project = Project.find()
     verdict = verify_generation(project, batch or last_generation(read_batches(project)))
-    emit(verdict.to_json(), as_json, lambda: texts.verdict(verdict))
+    emit(to_json(verdict), as_json, lambda: texts.verdict(verdict))
     if not verdict.passed:
         raise VerdictError(
             f"{verdict.generation}: shards {list(verdict.different)} differ from a build "
@@ -348,7 +349,7 @@ def doctor(as_json: Json = False) -> None:
 
     findings = examine(Project.find())
     emit(
-        [f.to_json() for f in findings],
+        [to_json(f) for f in findings],
         as_json,
         lambda: table(
             ["", "check", "found", "to do"],

@@ -7,6 +7,7 @@ import typer
 from forgetflow.cli.console import Json, emit, table
 from forgetflow.config.project import Project
 from forgetflow.errors import InputError, VerdictError
+from forgetflow.files.jsonable import from_json, to_json
 
 if TYPE_CHECKING:
     from forgetflow.audit.audit import Audit
@@ -48,8 +49,8 @@ def methods(
     from flows.study import methods as flow
     from forgetflow.audit.audit import Audit
 
-    found = Audit.from_json(flow(trial, compared, members))
-    emit(found.to_json(), as_json, lambda: _shown(found, project))
+    found = from_json(Audit, flow(trial, compared, members))
+    emit(to_json(found), as_json, lambda: _shown(found, project))
     if found.misbehaving:
         raise VerdictError(
             "controls misbehave, so this study says nothing: "

@@ -21,6 +21,7 @@ from forgetflow.evaluation.gate import GateVerdict
 from forgetflow.evaluation.registry import MEASURES
 from forgetflow.files.atomic import write_folder
 from forgetflow.files.formats import Row, csv_bytes, json_bytes, read_csv
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.keys.code import code_digest, module_of
 
 TEXTS = frozenset({"model", "set", "class"})
@@ -99,7 +100,7 @@ def write_evaluation(
     whole = with_extra(evaluation, extra or {})
     files = {"metrics.json": json_bytes(whole.metrics), "reasons.json": json_bytes(whole.reasons)}
     if gate:
-        files["gate.json"] = json_bytes(gate.to_json())
+        files["gate.json"] = json_bytes(to_json(gate))
     files |= {name: csv_bytes(rows) for name, rows in whole.tables.items() if rows}
     write_folder(folder, files.items())
 
@@ -124,4 +125,4 @@ def read_evaluation(folder: Path) -> Evaluation:
 def read_gate(folder: Path) -> GateVerdict | None:
     """Read the verdict in an evaluation folder; None where no gate was checked."""
     path = folder / "gate.json"
-    return GateVerdict.from_json(json.loads(path.read_bytes())) if path.is_file() else None
+    return from_json(GateVerdict, json.loads(path.read_bytes())) if path.is_file() else None

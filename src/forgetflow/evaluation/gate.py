@@ -7,7 +7,7 @@ reason; it never counts as passed.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from forgetflow.config.gate import GateSettings
@@ -70,15 +70,6 @@ class GateVerdict:
         if self.skipped:
             return f"{verdict} ({len(self.skipped)} of {len(self.checks)} skipped)"
         return verdict
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `GateVerdict.from_json(v.to_json()) == v`."""
-        return {"passed": self.passed, "checks": [asdict(check) for check in self.checks]}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "GateVerdict":
-        """Inverse of `to_json`."""
-        return cls(data["passed"], tuple(Check(**check) for check in data["checks"]))
 
 
 def check_gate(

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forgetflow.files.jsonable import to_json
 from forgetflow.partition.forecast import restart_samples, slicing_restart
 from forgetflow.unlearning.cost import Cost
 
@@ -83,9 +84,9 @@ def costs(unlearned: Cost, full_retraining: Cost | None) -> dict[str, Any]:
         unlearned: cost of the states that the deletion made.
         full_retraining: cost of the oracle, which is a full retraining; None if not built.
     """
-    figures: dict[str, Any] = {"unlearned": unlearned.to_json()}
+    figures: dict[str, Any] = {"unlearned": to_json(unlearned)}
     if full_retraining is None:
         figures |= {"full_retraining": None, "reason": "no full retraining was run"}
     else:
-        figures["full_retraining"] = full_retraining.to_json()
+        figures["full_retraining"] = to_json(full_retraining)
     return figures

@@ -5,10 +5,8 @@ chain of each constituent? The original model keeps everything; a deletion keeps
 else differs between them.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,10 +177,5 @@ class Workspace:
             environment=environment.fingerprint(self.recipe.device),
             recipe=self.recipe.digest,
             constituents=tuple(sorted(constituents, key=lambda c: c.shard)),
-            features=_as_read(self.records.schema.to_json()["features"]),
+            features=self.records.schema.features,
         )
-
-
-def _as_read(features: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what reading the JSON back gives, so that a card equals its file."""
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in features.items()}

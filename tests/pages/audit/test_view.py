@@ -7,6 +7,7 @@ import pytest
 from forgetflow.audit.audit import Audit
 from forgetflow.audit.context import FLOOR, ORACLE
 from forgetflow.audit.protocol import Figure
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.pages.audit.columns import Place
 from forgetflow.pages.audit.view import View
 
@@ -46,7 +47,7 @@ def test_ranges_of_single_runs_are_not_judged(make_audit) -> None:
 
 def test_the_order_of_contenders_survives_the_file(make_audit) -> None:
     audit = make_audit(methods=("sisa", "finetune"), controls=("original", "none", "ascent"))
-    stored = Audit.from_json(json.loads(json.dumps(audit.to_json(), sort_keys=True)))
+    stored = from_json(Audit, json.loads(json.dumps(to_json(audit), sort_keys=True)))
     assert View(stored).contenders == View(audit).contenders
 
 
