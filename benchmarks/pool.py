@@ -401,8 +401,8 @@ def judge_pools(workers: ProcessPoolExecutor, method: str, members: int) -> None
             f"50 of {len(records)} records forgotten; load {os.getloadavg()[0]:.1f}"
         )
         for what in ("first run", "again, from the store"):
-            grown, judged, used, figures = grow_and_judge(project.root, workers, members)
-            shown = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+            grown, judged, used, klom = grow_and_judge(project.root, workers, members)
+            shown = ", ".join(f"{name} {value:.2f}" for name, value in klom.items())
             print(
                 f"{what:24}{grown + judged:8.2f} s: pools {grown:.2f} s (CPU {used:.2f} s), KLoM "
                 f"{judged:.2f} s; p95 on the forget set: {shown}"
@@ -441,9 +441,9 @@ def grow_and_judge(
         trial.space.settings.evaluate.audit,
     )
     p95 = {
-        figure.contender: figure.value
-        for figure in Klom().figures(context)
-        if (figure.set, figure.statistic) == ("forget", "p95") and figure.value is not None
+        one.contender: one.value
+        for one in Klom().estimates(context)
+        if (one.set, one.statistic) == ("forget", "p95") and one.value is not None
     }
     return grown - started, time.perf_counter() - grown, used, p95
 

@@ -37,7 +37,7 @@ def audit_generation(project: Project, card: ModelCard, evaluation: Evaluation) 
     """Judge the procedure that made a generation and write `audit/<generation>`.
 
     Returns:
-        `audit`: the headline of its figures, or why there is none.
+        `audit`: the headline of its estimates, or why there is none.
     """
     reason = _no_audit(project, evaluation)
     folder = project.audit(card.generation)
@@ -55,10 +55,10 @@ def _no_audit(project: Project, evaluation: Evaluation) -> str | None:
     """Return why no audit can be made, or None."""
     if not project.settings.evaluate.audit.members:
         return "no audit: evaluate.audit.members is 0"
-    few = evaluation.figure("records.forget") or 0
+    few = evaluation.metric("records.forget") or 0
     if few < project.settings.evaluate.audit.min_records:
         return f"no audit: {few} forgotten records are fewer than evaluate.audit.min_records"
-    empty = [name for name in SETS if not evaluation.figure(f"records.{name}")]
+    empty = [name for name in SETS if not evaluation.metric(f"records.{name}")]
     if empty:
         return f"no audit: there are no {' and no '.join(empty)} records"
     return None

@@ -30,7 +30,7 @@ def evaluate(generation: str) -> dict[str, Any]:
         evaluation.metrics,
         project.settings.gate,
         card.guarantee,
-        int(evaluation.figure("records.forget") or 0),
+        int(evaluation.metric("records.forget") or 0),
         evaluation.reasons,
     )
     write_evaluation(evaluation, project.evaluation(generation), gate=verdict)

@@ -221,9 +221,9 @@ def figures_of(found: Audit) -> dict[str, float]:
     figures = {}
     for contender in found.members:
         for name, (measure, group, statistic) in HEADLINES.items():
-            figure = found.figure(measure, contender, group, statistic)
-            if figure and figure.value is not None:
-                figures[f"{contender.replace(' ', '_')}.{name}"] = figure.value
+            one = found.estimate(measure, contender, group, statistic)
+            if one and one.value is not None:
+                figures[f"{contender.replace(' ', '_')}.{name}"] = one.value
     return figures
 
 

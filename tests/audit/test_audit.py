@@ -62,20 +62,20 @@ def test_every_measure_speaks_of_every_contender(result):
     for name in AUDITS:
         if name == "inversion":
             continue
-        mine = [f for f in result.figures if f.measure == name]
+        mine = [f for f in result.estimates if f.measure == name]
         assert {f.contender for f in mine} >= {FLOOR, "sisa", "none", "finetune", "ascent"}, name
 
 
-def test_a_missing_figure_has_a_reason_and_a_present_one_is_finite(result):
-    for figure in result.figures:
-        if figure.value is None:
-            assert figure.reason, figure
+def test_a_missing_estimate_has_a_reason_and_a_present_one_is_finite(result):
+    for estimate in result.estimates:
+        if estimate.value is None:
+            assert estimate.reason, estimate
         else:
-            assert math.isfinite(figure.value), figure
+            assert math.isfinite(estimate.value), estimate
 
 
-def test_figures_are_named_once(result):
-    places = [(f.measure, f.contender, f.set, f.statistic) for f in result.figures]
+def test_estimates_are_named_once(result):
+    places = [(f.measure, f.contender, f.set, f.statistic) for f in result.estimates]
     assert len(places) == len(set(places))
 
 
@@ -122,8 +122,8 @@ def test_the_headline_stands_beside_the_floor(result):
     found = headline(result, "sisa")
     assert found["members"] == 6
     for name, (measure, group, statistic) in HEADLINES.items():
-        mine = result.figure(measure, "sisa", group, statistic)
-        floor = result.figure(measure, FLOOR, group, statistic)
+        mine = result.estimate(measure, "sisa", group, statistic)
+        floor = result.estimate(measure, FLOOR, group, statistic)
         assert mine is not None, name
         assert found[name]["value"] == mine.value, name
         assert found[name]["floor"] == floor.value, name

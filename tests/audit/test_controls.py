@@ -36,7 +36,7 @@ def found(make_context):
             "ascent": tables(-1.0, seed=5),
         } | given
         context = make_context([0] * RETAIN, [0] * FORGET, [0] * TEST, **made)
-        return {c.contender: c for c in check_controls(context, Ulira().figures(context))}
+        return {c.contender: c for c in check_controls(context, Ulira().estimates(context))}
 
     return check
 

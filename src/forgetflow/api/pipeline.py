@@ -180,7 +180,7 @@ class Pipeline:
         if comparison.forget.sum() < settings.min_records:
             raise InputError(
                 f"{batch} forgets {int(comparison.forget.sum())} record(s), fewer than "
-                f"evaluate.audit.min_records ({settings.min_records}): figures would say nothing"
+                f"evaluate.audit.min_records ({settings.min_records}): estimates would say nothing"
             )
         chosen = methods or [read_batches(self.project)[batch].method]
         names, notes = contenders(self.project.settings, chosen)

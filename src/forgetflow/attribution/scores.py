@@ -2,7 +2,7 @@
 
     scores.safetensors   train_digests uint8 (N, 32), query_digests uint8 (Q, 32),
                          values float32 (N, Q)
-    summary.json         what was computed, counts and aggregate figures: no digest of a record
+    summary.json         what was computed, counts and aggregates: no digest of a record
 
 Record digests name people's records, so the tensors belong where they can be erased; the summary
 may go into metrics, logs and lineage. The folder holds no clock and no host name: equal scores are
@@ -32,7 +32,7 @@ TENSORS, SUMMARY = "scores.safetensors", "summary.json"
 
 @dataclass(frozen=True)
 class Summary:
-    """What is known of scores without opening them: no figure of a single record.
+    """What is known of scores without reading them: nothing of a single record.
 
     A mean or share is None when no pair falls under it, as with queries of one class only.
 
@@ -77,7 +77,7 @@ class Scores:
         train_digests: uint8 (N, 32), in canonical order.
         query_digests: uint8 (Q, 32), in canonical order.
         values: float32 (N, Q); positive = learning from the record raises the query's margin.
-        summary: provenance and aggregate figures.
+        summary: provenance and aggregates.
     """
 
     train_digests: Digests

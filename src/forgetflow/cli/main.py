@@ -231,7 +231,7 @@ def evaluate(
     own = "original" if generation == "original" else "unlearned"
     paths = [f"accuracy.{{}}.{s}" for s in ("retain", "forget", "test")] + ["membership.{}.auc"]
     rows = [
-        [path.format("*"), found.figure(path.format(own)), found.figure(path.format(against))]
+        [path.format("*"), found.metric(path.format(own)), found.metric(path.format(against))]
         for path in paths
     ]
     emit(

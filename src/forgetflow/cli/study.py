@@ -330,8 +330,8 @@ def _shown(found: "Audit", project: Project) -> str:
         cells = []
         for name in shown:
             measure, group, statistic = HEADLINES[name]
-            figure = found.figure(measure, contender, group, statistic)
-            cells.append(f"{figure.value:.3g}" if figure and figure.value is not None else None)
+            one = found.estimate(measure, contender, group, statistic)
+            cells.append(f"{one.value:.3g}" if one and one.value is not None else None)
         rows.append([contender, *cells, f"{100 * found.costs[contender]['of_retrain']:.0f} %"])
     page = project.study("methods") / "audit.html"
     heads = ["contender", "U-LiRA", "KLoM p95", "Gaussian KL", "JS (bits)", "ToW", "cost"]

@@ -1,6 +1,6 @@
 """What a deletion cost, read from the receipts of the states it made necessary.
 
-Receipts are kept with the states, so the figures are the same whether the work ran now, ran
+Receipts are kept with the states, so the cost is the same whether the work ran now, ran
 before a crash, or was found in the store.
 """
 
