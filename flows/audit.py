@@ -1,4 +1,4 @@
-"""Audit flow: grow pools of originals, oracles and unlearned models, then judge the procedures.
+"""Audit flow: train pools of originals, oracles and unlearned models, then judge the procedures.
 
 Pools are kept by member in the store, so two audits share what they have in common, and a killed
 one goes on where it was.
@@ -12,7 +12,7 @@ from prefect import task
 from prefect.futures import as_completed
 
 from flows.devices import device_slot, slots, uses_gpu
-from flows.members import ComparisonName, comparison_named, grow_members
+from flows.members import ComparisonName, comparison_named, train_members
 from flows.progress import progress_bars
 from flows.tasks import CACHED
 from forgetflow.audit.audit import Audit, audit_files, write_no_audit
@@ -81,7 +81,7 @@ def audit(
     comparison = comparison_named(project, name)
     names, left_out = contenders(project.settings, methods)
     procedures = procedures_of(comparison, names, settings.members)
-    absent = _grow(name, procedures)
+    absent = _train_pools(name, procedures)
     made = {one: procedures[one] for one in names if one not in absent}
     test = read_record_set(project.test)
     found = judge_task(
@@ -101,8 +101,8 @@ def write_audit(found: Audit, folder: Path) -> None:
     write_folder(folder, files.items())
 
 
-@task(name="grow pool", task_run_name="grow {contender} {first}", **CACHED)
-def grow_task(
+@task(name="train pool", task_run_name="train {contender} {first}", **CACHED)
+def train_pool(
     key: str,  # noqa: ARG001
     name: dict[str, Any],
     contender: str,
@@ -113,7 +113,7 @@ def grow_task(
     """Make some members of a pool."""
     project = Project.find()
     with device_slot(project):
-        return compute(project, grow_members, str(project.root), name, contender, count, members)
+        return compute(project, train_members, str(project.root), name, contender, count, members)
 
 
 @task(name="audit", task_run_name="audit", **CACHED)
@@ -143,7 +143,7 @@ def compute(project: Project, call: Callable[..., int], *arguments: Any) -> int:
     return call(*arguments)
 
 
-def _grow(name: ComparisonName, procedures: Mapping[str, Procedure]) -> dict[str, str]:
+def _train_pools(name: ComparisonName, procedures: Mapping[str, Procedure]) -> dict[str, str]:
     """Make every missing member; returns why a contender's pool cannot be had."""
     absent: dict[str, str] = {}
     with progress_bars() as progress:
@@ -152,7 +152,7 @@ def _grow(name: ComparisonName, procedures: Mapping[str, Procedure]) -> dict[str
             groups = procedure.groups()
             bar = progress.add_task(f"pool: {contender}", total=sum(map(len, groups)))
             futures = {
-                grow_task.with_options(refresh_cache=True).submit(
+                train_pool.with_options(refresh_cache=True).submit(
                     key=digest_of([procedure.keys[m] for m in group]),
                     name=dict(name),
                     contender=contender,

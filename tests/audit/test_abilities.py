@@ -13,7 +13,7 @@ from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.training.abilities import LACKS, lacks_of
 
 LABELS = np.arange(60) % 3
-VOICES = 10
+VOTES = 10
 SMALL = {
     "relearn": {"max_steps": 2, "members": 1},
     "inversion": {"steps": 1, "starts": 1, "members": 1},
@@ -25,8 +25,8 @@ def shares(members, seed, sure=0.7):
     rng = np.random.default_rng(seed)
     chances = np.full((180, 3), (1 - sure) / 2)
     chances[np.arange(180), np.tile(LABELS, 3)] = sure
-    votes = [[rng.multinomial(VOICES, one) for one in chances] for _ in range(members)]
-    return np.array(votes) / VOICES
+    votes = [[rng.multinomial(VOTES, one) for one in chances] for _ in range(members)]
+    return np.array(votes) / VOTES
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def forests(make_context):
         pools |= {"original": shares(4, 2, 0.97), "none": shares(4, 2, 0.97), "dare": shares(4, 3)}
         lacks = LACKS["forest"]
         labels = (LABELS, LABELS, LABELS)
-        return make_context(*labels, settings=SMALL, votes=VOICES, lacks=lacks, **pools | more)
+        return make_context(*labels, settings=SMALL, votes=VOTES, lacks=lacks, **pools | more)
 
     return make
 
@@ -103,14 +103,14 @@ def test_doing_nothing_is_found_out_on_shares(forests):
 
 def test_one_voice_more_is_as_much_near_certainty_as_elsewhere(make_context):
     """Unsmoothed, the last vote would be worth 95 nats and all others together 5."""
-    steps = np.array([[k / VOICES, 1 - k / VOICES] for k in range(VOICES + 1)])
-    labels = np.zeros(VOICES + 1, int)
-    jumps = np.diff(margins(smooth(steps[None], VOICES), labels))[0]
+    steps = np.array([[k / VOTES, 1 - k / VOTES] for k in range(VOTES + 1)])
+    labels = np.zeros(VOTES + 1, int)
+    jumps = np.diff(margins(smooth(steps[None], VOTES), labels))[0]
     assert (jumps > 0).all()
     assert jumps.max() < 2
     assert np.diff(margins(steps[None], labels)).max() > MAX_MARGIN - 3
     table = np.tile(steps, (2, 3, 1))
-    context = make_context(labels, labels, labels, votes=VOICES, oracle=table, second_oracle=table)
+    context = make_context(labels, labels, labels, votes=VOTES, oracle=table, second_oracle=table)
     np.testing.assert_allclose(np.diff(context.margins("oracle", "forget")[0]), jumps)
     assert context.losses("oracle", "forget").max() < 4
     np.testing.assert_array_equal(context.probabilities("oracle", "forget")[0], steps)

@@ -323,7 +323,7 @@ def test_a_plan_uses_the_recipe_of_pools(make_records, make_space, monkeypatch):
     for name, keys in before.items():
         plan = trial.procedure(name, 2)
         assert not set(keys) & set(plan.keys)
-        plan.grow()
+        plan.train()
         assert not plan.missing()
         assert plan.pool().probabilities(space.records.inputs[:5]).shape == (2, 5, 3)
 

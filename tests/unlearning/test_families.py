@@ -43,7 +43,7 @@ def trial_of(space, forget):
 
 def grown(trial, name, members=3):
     plan = trial.procedure(name, members)
-    plan.grow()
+    plan.train()
     return plan.pool()
 
 

@@ -1,4 +1,4 @@
-"""Records, placement, recipe and store of a project, opened together.
+"""Records, placement, recipe and store of a project, read together.
 
 `Workspace` answers the one question every build asks: given which records are left, what is the
 chain of each constituent? The original model keeps everything; a deletion keeps less; nothing
