@@ -404,8 +404,8 @@ def judge_pools(workers: ProcessPoolExecutor, method: str, members: int) -> None
             trained, judged, used, klom = train_and_judge(project.root, workers, members)
             shown = ", ".join(f"{name} {value:.2f}" for name, value in klom.items())
             print(
-                f"{what:24}{trained + judged:8.2f} s: pools {trained:.2f} s (CPU {used:.2f} s), KLoM "
-                f"{judged:.2f} s; p95 on the forget set: {shown}"
+                f"{what:24}{trained + judged:8.2f} s: pools {trained:.2f} s (CPU {used:.2f} s), "
+                f"KLoM {judged:.2f} s; p95 on the forget set: {shown}"
             )
             if what == "first run":
                 say(f"{method}: 60 s", trained + judged, trained + judged < 60, "s")

@@ -124,3 +124,6 @@ def test_damaged_or_missing_files_say_what_to_do(tmp_path) -> None:
     with pytest.raises(InputError, match="damaged"):
         read_evaluation(tmp_path)
     assert read_gate(tmp_path) is None
+    (tmp_path / "gate.json").write_text('{"passed": true, "checks": [{"name": "controls"}]}')
+    with pytest.raises(InputError, match="damaged"):
+        read_gate(tmp_path)

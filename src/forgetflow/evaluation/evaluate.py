@@ -123,6 +123,13 @@ def read_evaluation(folder: Path) -> Evaluation:
 
 
 def read_gate(folder: Path) -> GateVerdict | None:
-    """Read the verdict in an evaluation folder; None where no gate was checked."""
+    """Read the verdict in an evaluation folder; None where no gate was checked.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     path = folder / "gate.json"
-    return from_json(GateVerdict, json.loads(path.read_bytes())) if path.is_file() else None
+    try:
+        return from_json(GateVerdict, json.loads(path.read_bytes())) if path.is_file() else None
+    except ValueError:
+        raise InputError(f"{path} is damaged: run `dvc repro` to write it again") from None

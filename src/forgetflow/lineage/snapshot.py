@@ -42,11 +42,11 @@ def read_snapshot(project: Project) -> LineageTree | None:
     """Return the tree, if it is what reading the database again would give."""
     try:
         found = json.loads(_path(project).read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    if found["stamp"] != stamp(project):
-        return None
-    return from_json(LineageTree, found["tree"])
+        if found["stamp"] != stamp(project):
+            return None
+        return from_json(LineageTree, found["tree"])
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None  # there is none, or not one of this version
 
 
 def write_snapshot(project: Project, tree: LineageTree, before: str | None) -> None:
