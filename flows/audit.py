@@ -14,6 +14,7 @@ from prefect.futures import as_completed
 from flows.devices import device_slot, slots, uses_gpu
 from flows.members import ComparisonName, comparison_named, train_members
 from flows.progress import progress_bars
+from flows.steps import announce, detail, made, step
 from flows.tasks import CACHED
 from forgetflow.audit.audit import Audit, audit_files, write_no_audit
 from forgetflow.audit.context import CONTROLS, SETS
@@ -42,11 +43,13 @@ def audit_generation(project: Project, card: ModelCard, evaluation: Evaluation) 
     reason = _no_audit(project, evaluation)
     folder = project.audit(card.generation)
     if reason:
+        announce(reason.replace("no audit", f"no audit of {card.generation}", 1))
         write_no_audit(folder, reason)
         return {"audit": {"misbehaving": None, "reason": reason}}
-    found = audit(
-        project, {"batch": card.generation}, [card.method], project.settings.evaluate.audit
-    )
+    settings = project.settings.evaluate.audit
+    what = f"audit {card.generation}: pools of {settings.members} models"
+    with step(project, f"audit {card.method}", what, counts=True):
+        found = audit(project, {"batch": card.generation}, [card.method], settings)
     write_audit(found, folder)
     return {"audit": headline(found, card.method)}
 
@@ -150,7 +153,11 @@ def _train_pools(name: ComparisonName, procedures: Mapping[str, Procedure]) -> d
         # Pools that others start from come first, so that no two tasks build the same member.
         for contender, procedure in procedures.items():
             groups = procedure.groups()
-            bar = progress.add_task(f"pool: {contender}", total=sum(map(len, groups)))
+            total = sum(map(len, groups))
+            made(total)
+            if total:
+                detail(f"pool of {contender}: {total} of {len(procedure.keys)} models to make")
+            bar = progress.add_task(f"pool: {contender}", total=total)
             futures = {
                 train_pool.with_options(refresh_cache=True).submit(
                     key=digest_of([procedure.keys[m] for m in group]),

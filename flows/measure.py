@@ -7,6 +7,7 @@ from prefect import task
 
 from flows import inputs
 from flows.devices import device_slot
+from flows.steps import step
 from flows.tasks import CACHED, unlearn_all
 from forgetflow.config.project import Project
 from forgetflow.evaluation.context import EvaluationContext
@@ -96,7 +97,8 @@ def _run(project: Project, card: ModelCard, oracle: Oracle | None) -> Evaluation
             "code": evaluation_code(),
         }
     )
-    result = measure_task(key=key, generation=card.generation, with_oracle=oracle is not None)
+    with step(project, "measure", f"measure {card.generation}"):
+        result = measure_task(key=key, generation=card.generation, with_oracle=oracle is not None)
     return Evaluation(result["metrics"], result["reasons"], result["tables"])
 
 

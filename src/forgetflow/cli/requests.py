@@ -5,11 +5,15 @@ from typing import Annotated
 
 import typer
 
-from forgetflow.cli.console import Json, emit, table
+from forgetflow.cli import texts
+from forgetflow.cli.console import Json, emit
 from forgetflow.config.project import Project
 from forgetflow.files.jsonable import to_json
 
 request = typer.Typer(help="Take in and show deletion requests.", no_args_is_help=True)
+
+WHERE = 'age < 21 and job == "driver"'
+"""An example of a selector."""
 
 
 @request.command("add")
@@ -19,7 +23,10 @@ def add_request(  # noqa: PLR0913, PLR0917
         str | None, typer.Option(help="Subject id: all records of a person.")
     ] = None,
     label: Annotated[str | None, typer.Option(help="Class name: all records of a class.")] = None,
-    where: Annotated[str | None, typer.Option(help="Expression over columns.")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(help=f"Expression over columns, e.g. '{WHERE}'."),
+    ] = None,
     reason: Annotated[str | None, typer.Option(help="Why; kept in the request book only.")] = None,
     requester: Annotated[str | None, typer.Option(help="Who asks; kept as a pseudonym.")] = None,
     received_at: Annotated[str | None, typer.Option(help="ISO time; default: now.")] = None,
@@ -30,7 +37,12 @@ def add_request(  # noqa: PLR0913, PLR0917
 ) -> None:
     """Take in one deletion request.
 
+    It names its records by exactly one of --record, --subject, --label and --where. Columns of
+    --where are record_id, subject_id, label, deletion_prior and those of a table.
+
     Example: forgetflow request add --subject writer-007 --reason "GDPR Art. 17"
+
+    Example: forgetflow request add --where 'label == "yes" and age < 21'
     """
     from forgetflow.requests.intake import add_request as take_in
 
@@ -80,19 +92,18 @@ def import_requests(
 
 @request.command("list")
 def list_requests(as_json: Json = False) -> None:
-    """Show every request: state, due date, days left; the most urgent first.
+    """Show every request, the most urgent first.
 
     Example: forgetflow request list --json
     """
     from forgetflow.requests.overview import request_list
 
-    lines = [line.facts() for line in request_list(Project.find())]
-    columns = ["request_id", "state", "records", "batch", "due_at", "days_left", "note"]
+    lines = request_list(Project.find())
     emit(
-        lines,
+        [line.facts() for line in lines],
         as_json,
         lambda: (
-            table(columns, [[line.get(c) for c in columns] for line in lines])
+            texts.request_lines(lines)
             if lines
             else "no requests yet: forgetflow request add --help"
         ),

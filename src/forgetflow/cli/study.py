@@ -15,9 +15,7 @@ if TYPE_CHECKING:
     from forgetflow.studies.forest import ForestStudy
     from forgetflow.studies.sharding import Sharding
 
-study = typer.Typer(
-    help="Recompute published tables and figures on your data.", no_args_is_help=True
-)
+study = typer.Typer(help="Recompute published results on your data.", no_args_is_help=True)
 
 
 @study.command()

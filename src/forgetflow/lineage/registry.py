@@ -164,7 +164,7 @@ def _parent(project: Project, tree: LineageTree, card: ModelCard) -> Version | N
     if parent is None:
         raise InputError(
             f"generation '{card.generation}' comes from '{card.parent}', which is not "
-            f"registered: register '{card.parent}' first"
+            f"registered: run `dvc repro`, which registers it"
         )
     return parent
 
