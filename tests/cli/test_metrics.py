@@ -9,6 +9,7 @@ from forgetflow.cli.console import seconds
 from forgetflow.evaluation.evaluate import Evaluation
 from forgetflow.evaluation.gate import GateVerdict
 from forgetflow.evaluation.report import Entry, summarise
+from forgetflow.records.schema import TensorFeatures
 from forgetflow.training.card import ModelCard
 from forgetflow.training.promise import Exact
 
@@ -23,6 +24,7 @@ CARD = {
     "environment": {},
     "recipe": "0" * 64,
     "constituents": (),
+    "features": TensorFeatures((1,), "float32"),
 }
 SHARE = 0.9518072289156626
 METRICS = {
