@@ -1,7 +1,7 @@
-"""Records and batches, opened once per process and again when their files change.
+"""Records and batches, read once per process and again when their files change.
 
 Tasks receive digests and small numbers, never records, so a worker process opens the data
-itself; threads of one process share what is opened here.
+itself; threads of one process share what is read here.
 """
 
 from functools import lru_cache

@@ -11,10 +11,10 @@ from flows.steps import step
 from flows.tasks import CACHED, unlearn_all
 from forgetflow.config.project import Project
 from forgetflow.evaluation.context import EvaluationContext
+from forgetflow.evaluation.cost import costs, retrained_samples
 from forgetflow.evaluation.evaluate import Evaluation, with_extra
 from forgetflow.evaluation.evaluate import code as evaluation_code
 from forgetflow.evaluation.evaluate import evaluate as measure_all
-from forgetflow.evaluation.points import costs, points
 from forgetflow.keys.digests import digest_of
 from forgetflow.records.record_set import read_record_set
 from forgetflow.requests.batches import ORIGINAL
@@ -31,7 +31,7 @@ REFERENCE = "retrain"
 
 
 def measure(project: Project, card: ModelCard) -> Evaluation:
-    """Return the figures of a generation; its integrity is checked on the way.
+    """Return the metrics of a generation; its integrity is checked on the way.
 
     Raises:
         VerdictError: the model is not what its method makes of the records that are left.
@@ -50,8 +50,8 @@ def measure(project: Project, card: ModelCard) -> Evaluation:
     check_integrity(view, method, card)
     cost = deletion_cost(view, jobs_of(method, view))
     space = deletion.workspace
-    figures = {
-        "points": points(
+    metrics = {
+        "points": retrained_samples(
             cost.backward_samples,
             (sizes := space.assignment.take(space.learned(deletion.retain)).sizes()),
             restarts(deletion, method),
@@ -60,7 +60,7 @@ def measure(project: Project, card: ModelCard) -> Evaluation:
         ),
         "cost": costs(cost, oracle.cost if oracle else None),
     }
-    return with_extra(evaluation, figures)
+    return with_extra(evaluation, metrics)
 
 
 @dataclass(frozen=True)

@@ -76,7 +76,7 @@ def register(project: Project, generation: str) -> int:
 def _headline(evaluation: Evaluation, card: ModelCard) -> dict[str, float]:
     """Return every number of an evaluation under a dotted name, the model's own accuracy first."""
     own = ORIGINAL if card.generation == ORIGINAL else "unlearned"
-    accuracy = evaluation.figure(f"accuracy.{own}.test")
+    accuracy = evaluation.metric(f"accuracy.{own}.test")
     named = {} if accuracy is None else {"test_accuracy": float(accuracy)}
     return named | _numbers({k: v for k, v in evaluation.metrics.items() if k != "cost"})
 

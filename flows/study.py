@@ -1,4 +1,4 @@
-"""Study flows: figures of the literature, recomputed on the user's own data."""
+"""Study flows: results of the literature, recomputed on the user's own data."""
 
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -58,14 +58,14 @@ def methods(name: dict[str, Any], compared: list[str], members: int) -> dict[str
         key=digest_of(["methods", found.facts, dict(name), compared]),
         note=f"Unlearning methods compared on: {found.batch}. {most} models per contender, beside "
         "two pools of retrained oracles. Open `audit.html` among the artifacts.",
-        figures=figures_of(found),
+        metrics=metrics_of(found),
         params={
             "forget set": found.batch,
             "methods": ", ".join(compared),
             "members": str(most),
         },
     )
-    return found.to_json()
+    return to_json(found)
 
 
 @flow(name="study", task_runner=task_runner())
@@ -114,7 +114,7 @@ def study(name: str, grid: dict[str, Any]) -> dict[str, Any]:
         name=f"study {name}",
         key=digest_of([name, sorted(keys)]),
         note=f"{one.note(found)} Open `{name}.html` among the artifacts.",
-        figures=one.figures(found),
+        metrics=one.metrics(found),
         params={
             option: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
             for option, value in grid.items()
@@ -160,21 +160,21 @@ def collect_all(what: str, futures: list[PrefectFuture[Any]]) -> list[Any]:
 
 @task(name="log study")
 def log_task(
-    study: str, name: str, key: str, note: str, figures: dict[str, float], params: dict[str, str]
+    study: str, name: str, key: str, note: str, metrics: dict[str, float], params: dict[str, str]
 ) -> str:
     """Log the study that was just written in MLflow; see `lineage.studies.log_study`."""
     from forgetflow.lineage.studies import log_study
 
     project = Project.find()
-    return log_study(project, name, key, note, figures, params, project.study(study))
+    return log_study(project, name, key, note, metrics, params, project.study(study))
 
 
-def figures_of(found: Audit) -> dict[str, float]:
-    """Return the main figures of all contenders, `<contender>.<figure>` -> number."""
-    figures = {}
+def metrics_of(found: Audit) -> dict[str, float]:
+    """Return the main estimates of all contenders, `<contender>.<name>` -> number."""
+    metrics = {}
     for contender in found.members:
         for name, (measure, group, statistic) in HEADLINES.items():
-            figure = found.figure(measure, contender, group, statistic)
-            if figure and figure.value is not None:
-                figures[f"{contender.replace(' ', '_')}.{name}"] = figure.value
-    return figures
+            one = found.estimate(measure, contender, group, statistic)
+            if one and one.value is not None:
+                metrics[f"{contender.replace(' ', '_')}.{name}"] = one.value
+    return metrics

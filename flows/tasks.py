@@ -16,6 +16,7 @@ from flows.devices import device_slot
 from flows.progress import progress_bars
 from flows.steps import made, roughly, step
 from forgetflow.config.project import Project
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.store.receipt import Receipt
 from forgetflow.training.trainer import train_chain
 from forgetflow.unlearning.plan import rebuild_seconds
@@ -43,7 +44,7 @@ def train_shard(shard: int, key: str) -> dict[str, Any]:
     _expect(chain.key, key)
     with device_slot(project):
         receipt, _ = train_chain(space.store, chain, space.recipe)
-    return receipt.to_json()
+    return to_json(receipt)
 
 
 @task(name="prepare", task_run_name="{preparation} {batch} shard {shard}", **CACHED)
@@ -58,7 +59,7 @@ def prepare_shard(
     _expect(wanted.key(view, shard), key)
     with device_slot(project):
         receipt = wanted.prepare(view, shard)
-    return receipt.to_json()
+    return to_json(receipt)
 
 
 @task(name="unlearn shard", task_run_name="{method} {batch} shard {shard}", **CACHED)
@@ -75,7 +76,7 @@ def unlearn_shard(
         raise RuntimeError(f"{method} has no job for shard {shard}")
     with device_slot(project):
         receipt = chosen.run(view, job)
-    return receipt.to_json()
+    return to_json(receipt)
 
 
 def train_all(project: Project) -> dict[int, Receipt]:
@@ -155,7 +156,7 @@ def collect(
     with progress_bars() as progress:
         bar = progress.add_task(what, total=total)
         for future in as_completed(list(futures)):
-            receipt = Receipt.from_json(future.result())
+            receipt = from_json(Receipt, future.result())
             receipts[int(receipt.facts["shard"])] = receipt
             progress.advance(bar)
     return dict(sorted(receipts.items()))

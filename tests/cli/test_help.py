@@ -39,14 +39,14 @@ def test_a_deletion_is_planned_sealed_forgotten_and_verified_in_this_order():
     assert [verb for verb in listed(helped()) if verb in steps] == steps
 
 
-@pytest.mark.parametrize("group", [None, "data", "request", "lineage"])
+@pytest.mark.parametrize("group", [None, "data", "request", "lineage", "study"])
 def test_no_summary_of_a_verb_is_cut(group):
     assert "..." not in helped(*[group] if group else []).split("Commands:")[1]
 
 
-@pytest.mark.parametrize("verb", ["plan", "seal", "forget"])
+@pytest.mark.parametrize("verb", ["plan", "seal", "forget", "study methods"])
 def test_methods_are_named_where_one_is_taken(verb):
-    said = " ".join(helped(verb).split())
+    said = " ".join(helped(*verb.split()).split())
     assert all(re.search(rf"\b{name}\b", said) for name in METHODS)
 
 

@@ -257,10 +257,10 @@ def test_files_are_whole_and_name_nobody() -> None:
     assert data["facts"] | {"records": 120, "subjects": 60, "test_records": 60} == data["facts"]
 
 
-def test_figures_are_named_after_cells() -> None:
-    figures = SHARDING.figures(study())
-    assert {"check.within", "S1.R1.accuracy", "S3.R2.K6.speedup"} <= set(figures)
-    assert all(isinstance(value, float) for value in figures.values())
+def test_metrics_are_named_after_cells() -> None:
+    metrics = SHARDING.metrics(study())
+    assert {"check.within", "S1.R1.accuracy", "S3.R2.K6.speedup"} <= set(metrics)
+    assert all(isinstance(value, float) for value in metrics.values())
 
 
 def test_a_grid_has_distinct_values_and_full_retraining() -> None:

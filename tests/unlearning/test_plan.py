@@ -11,6 +11,7 @@ import pytest
 
 from forgetflow.cli import texts
 from forgetflow.errors import InputError
+from forgetflow.files.jsonable import to_json
 from forgetflow.partition.assignment import Assignment, write_assignment
 from forgetflow.partition.forecast import joint_batch, restart_slices
 from forgetflow.records.record_set import build_record_set
@@ -149,7 +150,7 @@ def test_what_sealing_would_freeze_is_forecast_like_the_sealed_batch(folder):
     batch = folder.seal()
     after = plan(folder, batch)
     assert after.sealed
-    assert {**before.to_json(), "sealed": True} == after.to_json()
+    assert {**to_json(before), "sealed": True} == to_json(after)
     assert (after.batch, after.records, after.requests) == ("b1", 3, 2)
 
 
@@ -226,7 +227,7 @@ def test_a_plan_of_nothing_is_refused(folder):
 
 def test_a_plan_is_json_without_ids(folder):
     batch = folder.seal({"subject": "s0010"})
-    text = json.dumps(plan(folder, batch).to_json())
+    text = json.dumps(to_json(plan(folder, batch)))
     assert not any(one in text for one in ("r0020", "r0021", "s0010"))
 
 

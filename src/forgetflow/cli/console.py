@@ -12,8 +12,7 @@ from forgetflow.pages import numbers
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 """The option that every verb with a result has."""
 
-MISSING = "-"
-"""What stands for a figure of a study that is not there; its page says why."""
+"""What stands for a number of a study that is not there; its page says why."""
 
 
 def emit(value: Any, as_json: bool, text: Callable[[], str]) -> None:
@@ -29,8 +28,8 @@ def note(message: str) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return left-aligned columns; None shows as a dash."""
-    cells = [list(columns)] + [[MISSING if c is None else str(c) for c in row] for row in rows]
+    """Return left-aligned columns; cells of what is missing say why."""
+    cells = [list(columns)] + [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
     return "\n".join(line.rstrip() for line in lines)
@@ -49,7 +48,7 @@ def percent(fraction: float) -> str:
 
 
 def decimal(value: float) -> str:
-    """Return a figure such as an AUC with three decimals."""
+    """Return a number such as an AUC with three decimals."""
     return f"{value:.3f}"
 
 

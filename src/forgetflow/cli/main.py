@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from forgetflow import __version__
-from forgetflow.cli import figures, texts
+from forgetflow.cli import metrics, texts
 from forgetflow.cli.console import Json, emit, note, table
 from forgetflow.cli.data import data
 from forgetflow.cli.extractor import extractor as extractor_verb
@@ -20,6 +20,7 @@ from forgetflow.cli.requests import request
 from forgetflow.cli.study import study
 from forgetflow.config.project import Project
 from forgetflow.errors import ForgetflowError, InputError, VerdictError
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.process.garbage import collect_rarely
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def seal(method: Method = None, as_json: Json = False) -> None:
         and not announce(server, result.manifest.batch, result.manifest.digest)
     ):
         note("the Prefect server did not take the event: start the flow with `forgetflow forget`")
-    emit(result.to_json(), as_json, lambda: texts.sealed(result))
+    emit(result.details(), as_json, lambda: texts.sealed(result))
 
 
 @app.command()
@@ -129,12 +130,12 @@ def plan(
         from forgetflow.records.record_set import read_record_set
 
         advice = recommend(read_record_set(project.train), project.settings)
-        emit(advice.to_json(), as_json, lambda: texts.layouts(advice))
+        emit(to_json(advice), as_json, lambda: texts.layouts(advice))
         return
     if batch is None and pending_manifest(project) is None:
         batch = next(reversed(read_batches(project)), None)
     found = plan_deletion(project, batch, method)
-    emit(found.to_json(), as_json, lambda: texts.plan(found))
+    emit(to_json(found), as_json, lambda: texts.plan(found))
 
 
 @app.command()
@@ -171,7 +172,7 @@ def forget(batch: Batch = None, method: Method = None, as_json: Json = False) ->
     emit(
         {name: {**row.values, "missing": row.missing} for name, row in rows.items()},
         as_json,
-        lambda: "\n\n".join(map(figures.generation, rows.values())),
+        lambda: "\n\n".join(map(metrics.generation, rows.values())),
     )
     failed = [name for name, verdict in verdicts.items() if not verdict["passed"]]
     if failed:
@@ -213,7 +214,7 @@ def evaluate(
     entry = Entry(
         read_card(project.model(generation)),
         read_evaluation(project.evaluation(generation)),
-        GateVerdict.from_json(verdict),
+        from_json(GateVerdict, verdict),
     )
     emit(
         {
@@ -223,7 +224,7 @@ def evaluate(
             "gate": verdict,
         },
         as_json,
-        lambda: figures.evaluation(entry, against),
+        lambda: metrics.evaluation(entry, against),
     )
 
 
@@ -241,7 +242,7 @@ def verify(batch: Batch = None, as_json: Json = False) -> None:
 
     project = Project.find()
     verdict = verify_generation(project, batch or last_generation(read_batches(project)))
-    emit(verdict.to_json(), as_json, lambda: texts.verdict(verdict))
+    emit(to_json(verdict), as_json, lambda: texts.verdict(verdict))
     if not verdict.passed:
         raise VerdictError(
             f"{verdict.generation}: shards {list(verdict.different)} differ from a build "
@@ -282,7 +283,7 @@ def doctor(as_json: Json = False) -> None:
 
     findings = examine(Project.find())
     emit(
-        [f.to_json() for f in findings],
+        [to_json(f) for f in findings],
         as_json,
         lambda: table(
             ["", "check", "found", "to do"],

@@ -8,6 +8,7 @@ import typer
 from forgetflow.cli import texts
 from forgetflow.cli.console import Json, emit
 from forgetflow.config.project import Project
+from forgetflow.files.jsonable import to_json
 
 request = typer.Typer(help="Take in and show deletion requests.", no_args_is_help=True)
 
@@ -59,7 +60,7 @@ def add_request(  # noqa: PLR0913, PLR0917
     }
     taken, new = take_in(Project.find(), {n: v for n, v in fields.items() if v is not None})
     emit(
-        taken.to_json() | {"new": new},
+        to_json(taken) | {"new": new},
         as_json,
         lambda: (
             f"{taken.request_id}  {'taken in' if new else 'known already'}, "
@@ -99,7 +100,7 @@ def list_requests(as_json: Json = False) -> None:
 
     lines = request_list(Project.find())
     emit(
-        [line.to_json() for line in lines],
+        [line.facts() for line in lines],
         as_json,
         lambda: (
             texts.request_lines(lines)
@@ -122,7 +123,7 @@ def hold_request(
     from forgetflow.requests.intake import hold_request as hold
 
     held = hold(Project.find(), request_id, reason)
-    emit(held.to_json(), as_json, lambda: f"{request_id} is on hold")
+    emit(to_json(held), as_json, lambda: f"{request_id} is on hold")
 
 
 @request.command("release")
@@ -134,4 +135,4 @@ def release_request(request_id: str, as_json: Json = False) -> None:
     from forgetflow.requests.intake import release_request as release
 
     released = release(Project.find(), request_id)
-    emit(released.to_json(), as_json, lambda: f"{request_id} is no longer on hold")
+    emit(to_json(released), as_json, lambda: f"{request_id} is no longer on hold")

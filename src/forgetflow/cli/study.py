@@ -6,15 +6,15 @@ import typer
 
 from forgetflow.cli import study_tables
 from forgetflow.cli.console import Json, emit
+from forgetflow.cli.helps import method_names
 from forgetflow.config.project import Project
 from forgetflow.errors import InputError, VerdictError
+from forgetflow.files.jsonable import from_json, to_json
 
 if TYPE_CHECKING:
     from forgetflow.studies.protocol import Grid
 
-study = typer.Typer(
-    help="Recompute published tables and figures on your data.", no_args_is_help=True
-)
+study = typer.Typer(help="Recompute published results on your data.", no_args_is_help=True)
 
 
 @study.command()
@@ -23,12 +23,17 @@ def methods(
     label: Annotated[str | None, typer.Option(help="Forget records of this class.")] = None,
     records: Annotated[int | None, typer.Option(help="Forget that many of them, drawn.")] = None,
     compare: Annotated[
-        str, typer.Option(help="Methods, separated by commas; controls always take part.")
+        str,
+        typer.Option(
+            help=f"Methods, separated by commas, of {method_names()}; controls always take part."
+        ),
     ] = "sisa",
     members: Annotated[int, typer.Option(help="Models per contender.", min=2)] = 100,
     as_json: Json = False,
 ) -> None:
-    """Judge unlearning methods by pools of models, beside controls and two pools of oracles.
+    """Judge methods by pools of models.
+
+    Beside them are controls and two pools of oracles.
 
     Results: studies/methods/audit.html, audit.json, audit.csv and a run in MLflow.
 
@@ -46,9 +51,9 @@ def methods(
     from flows.study import methods as flow
     from forgetflow.audit.audit import Audit
 
-    found = Audit.from_json(flow(forget_set, compared, members))
+    found = from_json(Audit, flow(forget_set, compared, members))
     text = study_tables.methods
-    emit(found.to_json(), as_json, lambda: _with_page(text(found), project, "methods/audit"))
+    emit(to_json(found), as_json, lambda: _with_page(text(found), project, "methods/audit"))
     if found.misbehaving:
         raise VerdictError(
             "controls misbehave, so this study says nothing: "
@@ -65,7 +70,9 @@ def sharding(
     draws: Annotated[int, typer.Option(help="Forget sets drawn for every K.")] = 1000,
     as_json: Json = False,
 ) -> None:
-    """Compare accuracy and cost of deletions over shards, slices and requests (SISA's questions).
+    """Count what sharding and slicing save (SISA).
+
+    Accuracy and cost of deletions over shards, slices and requests.
 
     Results: studies/sharding/sharding.html, three CSV files, sharding.json and a run in MLflow.
 
@@ -94,7 +101,9 @@ def forest(
     subjects: Annotated[int, typer.Option(help="People deleted with all their records.")] = 3,
     as_json: Json = False,
 ) -> None:
-    """Compare what deletions from a forest cost over random layers, and at their worst (DaRE).
+    """Measure deletions from forests (DaRE).
+
+    What deletions from a forest cost over random layers, and at their worst.
 
     The forest is the one of `model.forest` in params.yaml, whatever `model.architecture` says.
 
@@ -125,7 +134,9 @@ def arcane(  # noqa: PLR0913, PLR0917 - one option of the command line each
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare one-class models per class with SISA and one model (ARCANE): accuracy, deletions.
+    """Measure one model per class (ARCANE).
+
+    Accuracy and deletions of one-class models per class, of SISA and of one model.
 
     Takes the project's records and its `train` settings, whatever `partition.method` says.
 

@@ -7,6 +7,7 @@ from forgetflow.cli.console import percent, table
 
 if TYPE_CHECKING:
     from forgetflow.audit.audit import Audit
+    from forgetflow.audit.protocol import Estimate
     from forgetflow.studies.arcane import ArcaneStudy
     from forgetflow.studies.forest import ForestStudy
     from forgetflow.studies.sharding import Sharding
@@ -21,8 +22,8 @@ def methods(found: "Audit") -> str:
         cells = []
         for name in ("ulira", "klom_p95", "gaussian_p95", "js", "tow"):
             measure, group, statistic = HEADLINES[name]
-            figure = found.figure(measure, contender, group, statistic)
-            cells.append(f"{figure.value:.3g}" if figure and figure.value is not None else None)
+            one = found.estimate(measure, contender, group, statistic)
+            cells.append(_value(one))
         rows.append([contender, *cells, f"{100 * found.costs[contender]['of_retrain']:.0f} %"])
     heads = ["contender", "U-LiRA", "KLoM p95", "Gaussian KL", "JS (bits)", "ToW", "cost"]
     verdict = "\n".join(f"{c.contender}: {c.sentence}" for c in found.controls)
@@ -41,7 +42,7 @@ def sharding(found: "Sharding") -> str:
     for row in found.cells:
         cell = row["shards"], row["slices"]
         accuracies = (percent(row[f"accuracy_{name}"]) for name in ("mean", "vote", "lone"))
-        gains = (f"{speedups[(*cell, number)]:.1f}x" for number in (few, many))
+        gains = (_gain(speedups[(*cell, number)]) for number in (few, many))
         rows.append([*cell, *accuracies, *gains])
     heads = ["S", "R", "mean", "vote", "lone shard", f"speed-up K={few}", f"speed-up K={many}"]
     check = found.check
@@ -64,7 +65,7 @@ def forest(found: "ForestStudy") -> str:
                 row["random_depth"],
                 percent(row["accuracy"]),
                 pp(row["difference"], row["difference_sd"]),
-                *(None if gain is None else f"{gain:.0f}x" for gain in gains),
+                *(_gain(gain, 0) for gain in gains),
             ]
         )
     heads = ["random layers", "accuracy", "to scikit-learn (pp)", "one record: rows", "time"]
@@ -91,7 +92,7 @@ def arcane(found: "ArcaneStudy") -> str:
         own = [row[name] for name in cell]
         speedups = [gains.get((kind, *own)) for kind in ("uniform", "class")]
         to_joint = f"{100 * (row['accuracy'] - found.joint['accuracy']):+.1f}"
-        saved = (f"{gain:.1f}x" if gain else None for gain in speedups)
+        saved = (_gain(gain) for gain in speedups)
         rows.append([*own, percent(row["accuracy"]), to_joint, *saved])
     heads = ["model", "learned from", "alpha", "B", "accuracy", "to joint"]
     heads += [f"K={most} uniform", f"K={most} in a class"]
@@ -99,6 +100,16 @@ def arcane(found: "ArcaneStudy") -> str:
         f"{table(heads, rows)}\n\nSpeed-ups are over training all records that are left from "
         "nothing; alpha = 1 is without selection, which saves by learning from fewer records."
     )
+
+
+def _value(one: "Estimate | None") -> str:
+    if one is None:
+        return "does not apply"
+    return f"{one.value:.3g}" if one.value is not None else one.reason
+
+
+def _gain(gain: float | None, digits: int = 1) -> str:
+    return f"{gain:.{digits}f}x" if gain else "nothing to train"
 
 
 TEXTS: dict[str, Callable[[Any], str]] = {

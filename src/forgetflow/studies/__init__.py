@@ -10,5 +10,5 @@ Pure computation; `flows/study.py` runs, caches and publishes any study, `pages`
     expected.py   the exact expectation of that, and its spread
     builds.py     accuracy of trained ensembles
     paper.py      the published speed-ups, recomputed
-    sharding.py, forest.py, arcane.py    one study each: trials, results, figures
+    sharding.py, forest.py, arcane.py    one study each: trials, results, metrics
 """

@@ -100,7 +100,7 @@ def assemble(data: StudyData, grid: ArcaneGrid, found: Mapping[str, list[Any]]) 
     )
 
 
-def figures(found: ArcaneStudy) -> dict[str, float]:
+def metrics(found: ArcaneStudy) -> dict[str, float]:
     """Return accuracies of all ensembles, and speed-ups of uniform batches."""
     named = {f"{_name(row)}.accuracy": row["accuracy"] for row in found.models}
     for row in found.deletions:
@@ -135,6 +135,6 @@ ARCANE = Study(
     trials=trials,
     assemble=assemble,
     tables={"models.csv": "models", "deletions.csv": "deletions", "orders.csv": "orders"},
-    figures=figures,
+    metrics=metrics,
     note=note,
 )

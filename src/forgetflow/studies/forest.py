@@ -249,7 +249,7 @@ def _deletion_row(depth: int, kind: str, chosen: Sequence[tuple[Deletion, float]
     return row
 
 
-def figures(found: ForestStudy) -> dict[str, float]:
+def metrics(found: ForestStudy) -> dict[str, float]:
     """Return accuracies, differences and speed-ups of every number of random layers."""
     named = {f"check.{name}": float(value) for name, value in vars(found.check).items()}
     for row in found.depths:
@@ -280,7 +280,7 @@ FOREST = Study(
     trials=trials,
     assemble=assemble,
     tables={"forest.csv": "depths", "deletions.csv": "deletions"},
-    figures=figures,
+    metrics=metrics,
     note=note,
     verdict=require_equal,
 )

@@ -1,6 +1,6 @@
 """What a study is: trials over a grid, put together as tables, figures and a page.
 
-    grid ──► trials ──► one cached task each ──► assemble ──► results ──► tables, figures, note
+    grid ──► trials ──► one cached task each ──► assemble ──► results ──► tables, metrics, note
                └─ measures[trial.measure](data, grid, **trial.arguments)
 
 A study is functions over records and settings; `flows/study.py` runs, caches and publishes any of
@@ -133,7 +133,7 @@ class Study(Generic[G, R]):
         trials: every trial that a grid asks for.
         assemble: results from data, grid, and measure -> values in the order of its trials.
         tables: file name -> attribute of the results.
-        figures: the main figures by name.
+        metrics: the main results by name, for MLflow.
         note: one sentence in Markdown about the results.
         verdict: raises VerdictError where the results, once written, condemn what they are of.
     """
@@ -145,7 +145,7 @@ class Study(Generic[G, R]):
     trials: Callable[[StudyData, G], list[Trial]]
     assemble: Callable[[StudyData, G, Mapping[str, list[Any]]], R]
     tables: Mapping[str, str]
-    figures: Callable[[R], dict[str, float]]
+    metrics: Callable[[R], dict[str, float]]
     note: Callable[[R], str]
     verdict: Callable[[R], None] = lambda _: None
 

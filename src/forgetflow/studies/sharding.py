@@ -125,7 +125,7 @@ def assemble(data: StudyData, grid: ShardingGrid, found: Mapping[str, list[Any]]
     return Sharding.of(grid, facts, cells, timed)
 
 
-def figures(found: Sharding) -> dict[str, float]:
+def metrics(found: Sharding) -> dict[str, float]:
     """Return accuracies of all cells, speed-ups of uniform batches, and the check of counts."""
     named = {f"check.{name}": float(value) for name, value in vars(found.check).items()}
     for row in found.cells:
@@ -156,6 +156,6 @@ SHARDING = Study(
     trials=trials,
     assemble=assemble,
     tables={"sharding.csv": "cells", "points.csv": "deletions", "paper.csv": "paper"},
-    figures=figures,
+    metrics=metrics,
     note=note,
 )

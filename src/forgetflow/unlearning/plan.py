@@ -1,9 +1,8 @@
 """What a deletion will cost, before anything is written."""
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from forgetflow.partition.expectation import Population, drawn, untouched
 from forgetflow.requests.batches import batch_manifest, forgotten_ids
 from forgetflow.requests.manifest import Manifest
 from forgetflow.requests.overview import pending_manifest
-from forgetflow.requests.times import moment
+from forgetflow.requests.times import UtcTime, moment
 from forgetflow.training.card import ModelCard, read_card
 from forgetflow.training.work import slice_samples
 from forgetflow.training.workspace import Mask, Workspace
@@ -104,22 +103,13 @@ class Plan:
     estimated_seconds: float | None
     full_seconds: float | None
     objects_to_erase: int
-    due_at: datetime
+    due_at: UtcTime
     days_left: int
     waiting: Waiting | None
     waiting_note: str
-    start_by: datetime
+    start_by: UtcTime
     wait_days: int
     note: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping."""
-        return {
-            **asdict(self),
-            "shards": {str(shard): number for shard, number in self.shards.items()},
-            "due_at": self.due_at.isoformat(),
-            "start_by": self.start_by.isoformat(),
-        }
 
 
 def plan_deletion(

@@ -1,4 +1,4 @@
-"""Figures of one generation: rounded and named; a figure that is missing says why."""
+"""Metrics of one generation: rounded and named; a metric that is missing says why."""
 
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -39,11 +39,11 @@ def generation(row: "Summary") -> str:
 
 def evaluation(entry: "Entry", against: str) -> str:
     """Show what was measured of a generation, in brackets the same of the model beside it."""
-    card, figures = entry.card, entry.evaluation
+    card, measured = entry.card, entry.evaluation
     lines = [("generation", f"{card.generation}: {card.method} ({card.guarantee})")]
     alone: dict[str, list[str]] = {}
     for name, template, show in MEASURED:
-        own, other = (figures.figure(template.format(m)) for m in (entry.model, against))
+        own, other = (measured.metric(template.format(m)) for m in (entry.model, against))
         if own is None:
             lines.append((name, f"none: {_why(entry, template.format(entry.model))}"))
         elif other is None:
@@ -58,7 +58,7 @@ def evaluation(entry: "Entry", against: str) -> str:
 
 
 def _why(entry: "Entry", path: str) -> str:
-    """Return why the figure at a path is missing."""
+    """Return why the metric at a path is missing."""
     from forgetflow.evaluation.report import explain
 
     reason, model = explain(entry, path), path.split(".")[1]
@@ -99,7 +99,7 @@ def _audit(row: "Summary") -> str:
 
 
 def _beside(show: Show, row: "Summary", column: str, other: str) -> str:
-    """Return a figure and, in brackets, the one it is compared with."""
+    """Return a metric and, in brackets, the one it is compared with."""
     own, reference = _number(row, column), _number(row, f"{column}_{other}")
     if own is None:
         return f"none: {row.missing[column]}"

@@ -1,14 +1,15 @@
-"""Figures as people read them: rounded, named, and a reason for every one that is missing."""
+"""Metrics as people read them: rounded, named, and a reason for every one that is missing."""
 
 import re
 
 import pytest
 
-from forgetflow.cli import figures
+from forgetflow.cli import metrics
 from forgetflow.cli.console import seconds
 from forgetflow.evaluation.evaluate import Evaluation
 from forgetflow.evaluation.gate import GateVerdict
 from forgetflow.evaluation.report import Entry, summarise
+from forgetflow.records.schema import TensorFeatures
 from forgetflow.training.card import ModelCard
 from forgetflow.training.promise import Exact
 
@@ -23,6 +24,7 @@ CARD = {
     "environment": {},
     "recipe": "0" * 64,
     "constituents": (),
+    "features": TensorFeatures((1,), "float32"),
 }
 SHARE = 0.9518072289156626
 METRICS = {
@@ -41,10 +43,10 @@ GATE = GateVerdict(True, ())
 
 
 def deletion(without=(), reasons=REASONS, gate=GATE, **changes) -> Entry:
-    """Return a deletion's entry, without the figures of some models or measures."""
+    """Return a deletion's entry, without the metrics of some models or measures."""
     metrics = {
-        name: {k: v for k, v in figures.items() if k not in without}
-        for name, figures in METRICS.items()
+        name: {k: v for k, v in values.items() if k not in without}
+        for name, values in METRICS.items()
         if name not in without
     }
     facts = {"parent": "original", "method": "sisa", "forgotten": 5, "manifests": ("0",)}
@@ -75,17 +77,17 @@ ENTRIES = {
 
 @pytest.mark.parametrize("against", ["oracle", "parent", "original"])
 @pytest.mark.parametrize("entry", ENTRIES.values(), ids=ENTRIES)
-def test_no_figure_is_a_dash_nothing_or_sixteen_digits(entry, against):
-    texts = [figures.evaluation(entry, against)]
-    texts += [figures.generation(summarise(entry))] if entry.card.parent else []
+def test_no_metric_is_a_dash_nothing_or_sixteen_digits(entry, against):
+    texts = [metrics.evaluation(entry, against)]
+    texts += [metrics.generation(summarise(entry))] if entry.card.parent else []
     for text in texts:
         assert not re.search(r"(^|[ (])(-|None|nan|\{.*)($|[ ,)])", text, re.MULTILINE)
         assert not re.search(r"\.\d{4}", text)
         assert all(lines(text).values())
 
 
-def test_figures_are_rounded_named_and_beside_those_of_another_model():
-    assert lines(figures.evaluation(deletion(), "oracle")) == {
+def test_metrics_are_rounded_named_and_beside_those_of_another_model():
+    assert lines(metrics.evaluation(deletion(), "oracle")) == {
         "generation": "b1: sisa (exact)",
         "test accuracy": "95.2 % (oracle 95.4 %)",
         "retain accuracy": "95.9 % (oracle 96.0 %)",
@@ -96,25 +98,25 @@ def test_figures_are_rounded_named_and_beside_those_of_another_model():
 
 
 def test_without_an_oracle_it_says_why():
-    said = lines(figures.evaluation(ENTRIES["without an oracle"], "oracle"))
+    said = lines(metrics.evaluation(ENTRIES["without an oracle"], "oracle"))
     assert said["test accuracy"] == "95.2 %"
     assert "no test accuracy, no retain accuracy" in said["oracle"]
     assert "evaluate.oracle is false" in said["oracle"]
 
 
-def test_each_reason_is_told_once_beside_the_figures_it_is_of():
-    said = figures.evaluation(deletion(), "original")
+def test_each_reason_is_told_once_beside_the_metrics_it_is_of():
+    said = metrics.evaluation(deletion(), "original")
     assert lines(said)["original"] == "no membership attack AUC: not measured for the original"
-    said = lines(figures.evaluation(original(), "oracle"))
+    said = lines(metrics.evaluation(original(), "oracle"))
     assert said["forget accuracy"] == "none: this is the first build: nothing was forgotten"
 
 
 def test_a_deletion_says_why_it_has_no_audit_no_oracle_and_no_gate():
-    said = lines(figures.generation(summarise(ENTRIES["without an oracle"])))
+    said = lines(metrics.generation(summarise(ENTRIES["without an oracle"])))
     assert said["audit"] == "no audit: evaluate.audit.members is 0"
     assert said["training time"].startswith("12.3 ms (no full retraining: ")
     assert said["test accuracy"].startswith("95.2 % (no oracle: ")
-    assert "no gate was checked" in figures.generation(summarise(ENTRIES["without a gate"]))
+    assert "no gate was checked" in metrics.generation(summarise(ENTRIES["without a gate"]))
 
 
 @pytest.mark.parametrize(
