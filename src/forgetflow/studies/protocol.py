@@ -1,4 +1,4 @@
-"""What a study is: trials over a grid, put together as tables, figures and a page.
+"""What a study is: trials over a grid, put together as tables, metrics and a page.
 
     grid ──► trials ──► one cached task each ──► assemble ──► results ──► tables, metrics, note
                └─ measures[trial.measure](data, grid, **trial.arguments)
