@@ -5,11 +5,11 @@ shards of R = 50 slices, requests for 0.003 % of the records.
 
 The counts of records in its Fig. 12 are Eq. 3 with K = 0.00003 N left fractional (7.5 and
 18.145). The paper does not spell out how it gets from there to 4.63x and 2.45x. One recipe that
-does, inferred here from the figures: the gain of sharding times the gain of slicing,
+does, inferred here from the numbers: the gain of sharding times the gain of slicing,
 
     (N - K) / Eq. 3  x  1 / Eq. 5 for n requests, with the moments of its Appendix H.
 
-With n = 1 it gives the figures of Purchase and SVHN; with n = the requests that a shard which is
+With n = 1 it gives the numbers of Purchase and SVHN; with n = the requests that a shard which is
 hit gets, those of ImageNet and Mini-ImageNet. That two data sets need another n than the two
 others makes it a fit after the fact.
 
