@@ -94,7 +94,7 @@ def test_its_pool_is_judged_beside_the_oracles(project, batch):
     assert set(audit["members"].values()) == {4}
     measured = {
         f["measure"]
-        for f in audit["estimates"]
+        for f in audit["figures"]
         if f["contender"] == method and f["value"] is not None
     }
     assert {"performance", "klom", "ulira"} <= measured
