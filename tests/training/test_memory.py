@@ -5,6 +5,8 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from forgetflow.cli.doctor import examine
+from forgetflow.config.project import Project
 from forgetflow.training import memory
 from forgetflow.training.lockstep import evenly
 from forgetflow.training.memory import FEWEST, MOST, UNKNOWN_CACHE, core_cache, fitting_cache
@@ -37,6 +39,14 @@ def test_the_size_is_torchs_and_else_a_stated_one(digits, monkeypatch):
         assert fitting_cache(digits) == UNKNOWN_CACHE // (80 * KIB)
     monkeypatch.delattr(torch.cpu, "get_capabilities")
     assert core_cache() is None
+
+
+@pytest.mark.parametrize(("size", "level"), [(2**20, "ok"), (None, "warning")])
+def test_the_doctor_names_the_cache(monkeypatch, tmp_path, size, level):
+    monkeypatch.setattr(memory, "core_cache", lambda: size)
+    (found,) = (one for one in examine(Project(tmp_path)) if one.check == "cache")
+    assert found.level == level
+    assert ("1024 KiB" if size else f"{UNKNOWN_CACHE // KIB} KiB assumed") in found.found
 
 
 def test_wide_networks_and_large_batches_are_fewer(make_recipe, monkeypatch):
