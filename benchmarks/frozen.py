@@ -38,8 +38,8 @@ from forgetflow.records.record_set import RecordSet, read_record_set
 from forgetflow.records.sources.registry import import_records
 from forgetflow.serving.extractor import export_extractor
 from forgetflow.studies.builds import builds
+from forgetflow.studies.protocol import StudyData
 from forgetflow.training.ensemble import Ensemble
-from forgetflow.training.workspace import Workspace
 from forgetflow.unlearning.runner import build_original
 
 TRAIN = {"epochs": 10, "batch_size": 16, "learning_rate": 0.02}
@@ -139,9 +139,9 @@ def accuracy(one: Project, test: RecordSet) -> float:
 
 def report(name: str, one: Project, shards: list[int], seeds: int) -> None:
     """Train and print one way for every S."""
-    space, test = Workspace.open(one), read_record_set(one.test)
+    data = StudyData.open(one)
     for number in shards:
-        made = builds(space, test, number, 1, seeds)
+        made = builds(data, number, 1, seeds)
         mean = [build.mean for build in made]
         spread = statistics.stdev(mean) if seeds > 1 else 0.0
         lone = statistics.mean(build.lone for build in made)

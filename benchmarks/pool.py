@@ -414,34 +414,34 @@ def judge_pools(workers: ProcessPoolExecutor, method: str, members: int) -> None
             f"50 of {len(records)} records forgotten; load {os.getloadavg()[0]:.1f}"
         )
         for what in ("first run", "again, from the store"):
-            grown, judged, used, figures = grow_and_judge(project.root, workers, members)
-            shown = ", ".join(f"{name} {value:.2f}" for name, value in figures.items())
+            trained, judged, used, klom = train_and_judge(project.root, workers, members)
+            shown = ", ".join(f"{name} {value:.2f}" for name, value in klom.items())
             print(
-                f"{what:24}{grown + judged:8.2f} s: pools {grown:.2f} s (CPU {used:.2f} s), KLoM "
-                f"{judged:.2f} s; p95 on the forget set: {shown}"
+                f"{what:24}{trained + judged:8.2f} s: pools {trained:.2f} s (CPU {used:.2f} s), "
+                f"KLoM {judged:.2f} s; p95 on the forget set: {shown}"
             )
             if what == "first run":
-                say(f"{method}: 60 s", grown + judged, grown + judged < 60, "s")
+                say(f"{method}: 60 s", trained + judged, trained + judged < 60, "s")
         here, others = peak_here() / 2**20, max(workers.map(peak_here, range(WORKERS))) / 2**20
         print(f"{'peak memory':24}{others:8.0f} MiB in a worker, {here:.0f} MiB in this process")
 
 
-def grow_and_judge(
+def train_and_judge(
     root: Path, workers: ProcessPoolExecutor, members: int
 ) -> tuple[float, float, float, dict[str, float]]:
-    """Return the seconds of growing and judging, CPU seconds of growing, and KLoM's p95."""
+    """Return the seconds of training and judging, CPU seconds of training, and KLoM's p95."""
     started, used = time.perf_counter(), 0.0
     trial = trial_in(root)
     plans = {contender: trial.procedure(contender, members) for contender in CONTENDERS}
     for depth in sorted({plan.depth for plan in plans.values()}):
         jobs = [
-            workers.submit(grow, root, contender, members, group)
+            workers.submit(train_members, root, contender, members, group)
             for contender, plan in plans.items()
             if plan.depth == depth
             for group in plan.groups()
         ]
         used += sum(job.result() for job in jobs)
-    grown = time.perf_counter()
+    trained = time.perf_counter()
     records = trial.space.records
     context = AuditContext(
         {contender: plan.pool() for contender, plan in plans.items()},
@@ -454,11 +454,11 @@ def grow_and_judge(
         trial.space.settings.evaluate.audit,
     )
     p95 = {
-        figure.contender: figure.value
-        for figure in Klom().figures(context)
-        if (figure.set, figure.statistic) == ("forget", "p95") and figure.value is not None
+        one.contender: one.value
+        for one in Klom().estimates(context)
+        if (one.set, one.statistic) == ("forget", "p95") and one.value is not None
     }
-    return grown - started, time.perf_counter() - grown, used, p95
+    return trained - started, time.perf_counter() - trained, used, p95
 
 
 def trial_in(root: Path) -> Comparison:
@@ -467,10 +467,10 @@ def trial_in(root: Path) -> Comparison:
     return Comparison.of_sample(project, Workspace.open(project), None, 50)
 
 
-def grow(root: Path, contender: str, count: int, members: Sequence[int]) -> float:
+def train_members(root: Path, contender: str, count: int, members: Sequence[int]) -> float:
     """Make members of a pool; returns CPU seconds."""
     started = time.process_time()
-    trial_in(root).procedure(contender, count).grow(members)
+    trial_in(root).procedure(contender, count).train(members)
     return time.process_time() - started
 
 

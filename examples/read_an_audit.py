@@ -21,8 +21,8 @@ audit = pipeline.audit(batch, methods=["sisa", "bad_teacher"], members=6)
 print(f"{audit.records['forget']} records forgotten, {audit.members['oracle']} oracles")
 print(f"{'':14} {'U-LiRA':>7} {'test accuracy':>14} {'record passes':>14}")
 for contender in ("second oracle", "sisa", "bad_teacher", "none"):
-    attack = audit.figure("ulira", contender, "forget", "accuracy")
-    right = audit.figure("performance", contender, "test", "accuracy")
+    attack = audit.estimate("ulira", contender, "forget", "accuracy")
+    right = audit.estimate("performance", contender, "test", "accuracy")
     cost = audit.costs[contender]["samples"]
     print(f"{contender:14} {attack.value:7.3f} {right.value:14.3f} {cost:14,.0f}")
 for control in audit.controls:

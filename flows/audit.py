@@ -1,4 +1,4 @@
-"""Audit flow: grow pools of originals, oracles and unlearned models, then judge the procedures.
+"""Audit flow: train pools of originals, oracles and unlearned models, then judge the procedures.
 
 Pools are kept by member in the store, so two audits share what they have in common, and a killed
 one goes on where it was.
@@ -12,8 +12,9 @@ from prefect import task
 from prefect.futures import as_completed
 
 from flows.devices import device_slot, slots, uses_gpu
-from flows.members import ComparisonName, comparison_named, grow_members
+from flows.members import ComparisonName, comparison_named, train_members
 from flows.progress import progress_bars
+from flows.steps import announce, detail, made, step
 from flows.tasks import CACHED
 from forgetflow.audit.audit import Audit, audit_files, write_no_audit
 from forgetflow.audit.context import CONTROLS, SETS
@@ -24,6 +25,7 @@ from forgetflow.config.project import Project
 from forgetflow.errors import VerdictError
 from forgetflow.evaluation.evaluate import Evaluation
 from forgetflow.files.atomic import write_folder
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.keys.digests import digest_of
 from forgetflow.pages.audit.page import audit_page
 from forgetflow.pools.procedure import Procedure
@@ -36,16 +38,18 @@ def audit_generation(project: Project, card: ModelCard, evaluation: Evaluation) 
     """Judge the procedure that made a generation and write `audit/<generation>`.
 
     Returns:
-        `audit`: the headline of its figures, or why there is none.
+        `audit`: the headline of its estimates, or why there is none.
     """
     reason = _no_audit(project, evaluation)
     folder = project.audit(card.generation)
     if reason:
+        announce(reason.replace("no audit", f"no audit of {card.generation}", 1))
         write_no_audit(folder, reason)
         return {"audit": {"misbehaving": None, "reason": reason}}
-    found = audit(
-        project, {"batch": card.generation}, [card.method], project.settings.evaluate.audit
-    )
+    settings = project.settings.evaluate.audit
+    what = f"audit {card.generation}: pools of {settings.members} models"
+    with step(project, f"audit {card.method}", what, counts=True):
+        found = audit(project, {"batch": card.generation}, [card.method], settings)
     write_audit(found, folder)
     return {"audit": headline(found, card.method)}
 
@@ -54,10 +58,10 @@ def _no_audit(project: Project, evaluation: Evaluation) -> str | None:
     """Return why no audit can be made, or None."""
     if not project.settings.evaluate.audit.members:
         return "no audit: evaluate.audit.members is 0"
-    few = evaluation.figure("records.forget") or 0
+    few = evaluation.metric("records.forget") or 0
     if few < project.settings.evaluate.audit.min_records:
         return f"no audit: {few} forgotten records are fewer than evaluate.audit.min_records"
-    empty = [name for name in SETS if not evaluation.figure(f"records.{name}")]
+    empty = [name for name in SETS if not evaluation.metric(f"records.{name}")]
     if empty:
         return f"no audit: there are no {' and no '.join(empty)} records"
     return None
@@ -80,7 +84,7 @@ def audit(
     comparison = comparison_named(project, name)
     names, left_out = contenders(project.settings, methods)
     procedures = procedures_of(comparison, names, settings.members)
-    absent = _grow(name, procedures)
+    absent = _train_pools(name, procedures)
     made = {one: procedures[one] for one in names if one not in absent}
     test = read_record_set(project.test)
     found = judge_task(
@@ -91,7 +95,7 @@ def audit(
         notes=left_out,
         settings=settings.model_dump(mode="json"),
     )
-    return Audit.from_json(found)
+    return from_json(Audit, found)
 
 
 def write_audit(found: Audit, folder: Path) -> None:
@@ -100,8 +104,8 @@ def write_audit(found: Audit, folder: Path) -> None:
     write_folder(folder, files.items())
 
 
-@task(name="grow pool", task_run_name="grow {contender} {first}", **CACHED)
-def grow_task(
+@task(name="train pool", task_run_name="train {contender} {first}", **CACHED)
+def train_pool(
     key: str,  # noqa: ARG001
     name: dict[str, Any],
     contender: str,
@@ -112,7 +116,7 @@ def grow_task(
     """Make some members of a pool."""
     project = Project.find()
     with device_slot(project):
-        return compute(project, grow_members, str(project.root), name, contender, count, members)
+        return compute(project, train_members, str(project.root), name, contender, count, members)
 
 
 @task(name="audit", task_run_name="audit", **CACHED)
@@ -131,7 +135,7 @@ def judge_task(
     procedures = {c: comparison.procedure(c, chosen.members) for c in contenders}
     with device_slot(project):
         test = read_record_set(project.test)
-        return judge(comparison, procedures, test, chosen, absent, notes).to_json()
+        return to_json(judge(comparison, procedures, test, chosen, absent, notes))
 
 
 def compute(project: Project, call: Callable[..., int], *arguments: Any) -> int:
@@ -142,16 +146,20 @@ def compute(project: Project, call: Callable[..., int], *arguments: Any) -> int:
     return call(*arguments)
 
 
-def _grow(name: ComparisonName, procedures: Mapping[str, Procedure]) -> dict[str, str]:
+def _train_pools(name: ComparisonName, procedures: Mapping[str, Procedure]) -> dict[str, str]:
     """Make every missing member; returns why a contender's pool cannot be had."""
     absent: dict[str, str] = {}
     with progress_bars() as progress:
         # Pools that others start from come first, so that no two tasks build the same member.
         for contender, procedure in procedures.items():
             groups = procedure.groups()
-            bar = progress.add_task(f"pool: {contender}", total=sum(map(len, groups)))
+            total = sum(map(len, groups))
+            made(total)
+            if total:
+                detail(f"pool of {contender}: {total} of {len(procedure.keys)} models to make")
+            bar = progress.add_task(f"pool: {contender}", total=total)
             futures = {
-                grow_task.with_options(refresh_cache=True).submit(
+                train_pool.with_options(refresh_cache=True).submit(
                     key=digest_of([procedure.keys[m] for m in group]),
                     name=dict(name),
                     contender=contender,

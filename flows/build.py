@@ -17,6 +17,7 @@ from forgetflow.attribution.attribute import attribute as attribute_scores
 from forgetflow.attribution.attribute import code as attribution_code
 from forgetflow.attribution.scores import write_scores
 from forgetflow.config.project import Project
+from forgetflow.files.jsonable import to_json
 from forgetflow.keys.digests import bytes_digest, digest_of
 from forgetflow.partition.assignment import write_assignment
 from forgetflow.partition.registry import code as placement_code
@@ -136,4 +137,4 @@ def attribute_task(key: str, generation: str) -> dict[str, Any]:
         )
     write_scores(scores, folder)
     write_receipt(folder, key)
-    return scores.summary.to_json()
+    return to_json(scores.summary)

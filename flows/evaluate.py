@@ -12,6 +12,7 @@ from flows.runner import task_runner
 from forgetflow.config.project import Project
 from forgetflow.evaluation.evaluate import with_extra, write_evaluation
 from forgetflow.evaluation.gate import check_gate
+from forgetflow.files.jsonable import to_json
 from forgetflow.requests.batches import ORIGINAL
 from forgetflow.training.card import read_card
 
@@ -29,9 +30,9 @@ def evaluate(generation: str) -> dict[str, Any]:
         evaluation.metrics,
         project.settings.gate,
         card.guarantee,
-        int(evaluation.figure("records.forget") or 0),
+        int(evaluation.metric("records.forget") or 0),
         evaluation.reasons,
     )
     write_evaluation(evaluation, project.evaluation(generation), gate=verdict)
     publish(project, card, verdict)
-    return verdict.to_json()
+    return to_json(verdict)

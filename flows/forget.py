@@ -10,6 +10,7 @@ nothing to do.
 """
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from flows.devices import open_slots
 from flows.evaluate import evaluate
 from flows.report import report
 from flows.runner import task_runner
+from flows.steps import step, steps
 from flows.tasks import unlearn_all
 from forgetflow.config.project import Project
 from forgetflow.errors import InputError
@@ -70,19 +72,33 @@ def deletion(batch: str | None = None, method: str | None = None) -> dict[str, A
             seal_and_track(project, method)
         batches = from_batch(project, batch) if batch else waiting(project)
         _remember(project, {*batches, *_remembered(project)})
-        verdicts = {}
+        verdicts = _process(project, batches, method, batch) if batches else {}
+        _remember(project, _remembered(project) - set(batches))
+        return verdicts
+
+
+def _process(
+    project: Project, batches: Sequence[str], method: str | None, chosen: str | None
+) -> dict[str, Any]:
+    """Process batches in order, say each step, and return the gate's verdicts.
+
+    `method` replaces that of the `chosen` batch or, where none was chosen, of all.
+    """
+    verdicts = {}
+    each = 5 if project.settings.evaluate.oracle else 4  # unlearn, oracle, measure, audit, register
+    with steps(each * len(batches) + 1 + has_dvc(project)):
         for name in batches:
-            if method and name == (batch or name):
+            if method and name == (chosen or name):
                 set_method(project, name, method)
             unlearn(name, read_batches(project)[name].method)
             verdicts[name] = evaluate(name)
-        if batches:
+        with step(project, "report", "report"):
             report()
-        if batches and has_dvc(project):
+        if has_dvc(project):
             stages = [f"{stage}@{name}" for name in batches for stage in ("forget", "evaluate")]
-            tell_dvc(stages)
-        _remember(project, _remembered(project) - set(batches))
-        return verdicts
+            with step(project, "dvc commit", "tell DVC"):
+                tell_dvc(stages)
+    return verdicts
 
 
 @task(name="dvc commit")

@@ -1,13 +1,14 @@
-"""Records and batches, opened once per process and again when their files change.
+"""Records and batches, read once per process and again when their files change.
 
 Tasks receive digests and small numbers, never records, so a worker process opens the data
-itself; threads of one process share what is opened here.
+itself; threads of one process share what is read here.
 """
 
 from functools import lru_cache
 from pathlib import Path
 
 from forgetflow.config.project import Project
+from forgetflow.studies.protocol import StudyData
 from forgetflow.training.workspace import Workspace
 from forgetflow.unlearning.runner import Deletion
 
@@ -26,6 +27,12 @@ def deletion(project: Project, batch: str, seed_offset: int = 0) -> Deletion:
     return _deletion(project.root, batch, seed_offset, _stamp(files))
 
 
+def study(project: Project) -> StudyData:
+    """Return what a study looks at."""
+    parts = [*project.train.glob("*.parquet"), *project.test.glob("*.parquet")]
+    return _study(project.root, _stamp([*sorted(parts), project.root / "params.yaml"]))
+
+
 @lru_cache(maxsize=2)
 def _workspace(root: Path, stamp: Stamp) -> Workspace:  # noqa: ARG001
     return Workspace.open(Project(root))
@@ -38,6 +45,11 @@ def _deletion(root: Path, batch: str, seed_offset: int, stamp: Stamp) -> Deletio
     if seed_offset:
         space = space.with_seed(space.recipe.seed + seed_offset)
     return Deletion.open(project, batch, space)
+
+
+@lru_cache(maxsize=2)
+def _study(root: Path, stamp: Stamp) -> StudyData:  # noqa: ARG001
+    return StudyData.open(Project(root))
 
 
 def _inputs(project: Project) -> list[Path]:

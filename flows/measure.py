@@ -7,13 +7,14 @@ from prefect import task
 
 from flows import inputs
 from flows.devices import device_slot
+from flows.steps import step
 from flows.tasks import CACHED, unlearn_all
 from forgetflow.config.project import Project
 from forgetflow.evaluation.context import EvaluationContext
+from forgetflow.evaluation.cost import costs, retrained_samples
 from forgetflow.evaluation.evaluate import Evaluation, with_extra
 from forgetflow.evaluation.evaluate import code as evaluation_code
 from forgetflow.evaluation.evaluate import evaluate as measure_all
-from forgetflow.evaluation.points import costs, points
 from forgetflow.keys.digests import digest_of
 from forgetflow.records.record_set import read_record_set
 from forgetflow.requests.batches import ORIGINAL
@@ -30,7 +31,7 @@ REFERENCE = "retrain"
 
 
 def measure(project: Project, card: ModelCard) -> Evaluation:
-    """Return the figures of a generation; its integrity is checked on the way.
+    """Return the metrics of a generation; its integrity is checked on the way.
 
     Raises:
         VerdictError: the model is not what its method makes of the records that are left.
@@ -49,8 +50,8 @@ def measure(project: Project, card: ModelCard) -> Evaluation:
     check_integrity(view, method, card)
     cost = deletion_cost(view, jobs_of(method, view))
     space = deletion.workspace
-    figures = {
-        "points": points(
+    metrics = {
+        "points": retrained_samples(
             cost.backward_samples,
             (sizes := space.assignment.take(space.learned(deletion.retain)).sizes()),
             restarts(deletion, method),
@@ -59,7 +60,7 @@ def measure(project: Project, card: ModelCard) -> Evaluation:
         ),
         "cost": costs(cost, oracle.cost if oracle else None),
     }
-    return with_extra(evaluation, figures)
+    return with_extra(evaluation, metrics)
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,8 @@ def _run(project: Project, card: ModelCard, oracle: Oracle | None) -> Evaluation
             "code": evaluation_code(),
         }
     )
-    result = measure_task(key=key, generation=card.generation, with_oracle=oracle is not None)
+    with step(project, "measure", f"measure {card.generation}"):
+        result = measure_task(key=key, generation=card.generation, with_oracle=oracle is not None)
     return Evaluation(result["metrics"], result["reasons"], result["tables"])
 
 

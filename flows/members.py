@@ -1,4 +1,4 @@
-"""Growing pools without Prefect: what a task, or a warm worker process, calls.
+"""Members of pools without Prefect: what a task, or a warm worker process, calls.
 
 A comparison is named by a small JSON value, so that every process opens it for itself:
 `{"batch": "b1"}`, or `{"label": 3, "records": 40}` for a forget set that nobody asked for.
@@ -33,9 +33,9 @@ def procedure_of(root: str, name: ComparisonName, contender: str, count: int) ->
     return comparison_named(Project(Path(root)), name).procedure(contender, count)
 
 
-def grow_members(
+def train_members(
     root: str, name: ComparisonName, contender: str, count: int, members: Sequence[int]
 ) -> int:
     """Make those of `members` that are missing; returns how many there are now."""
-    procedure_of(root, name, contender, count).grow(members)
+    procedure_of(root, name, contender, count).train(members)
     return len(members)

@@ -8,6 +8,7 @@ from typing import Any
 
 from prefect import task
 
+from flows.steps import step
 from forgetflow.config.project import Project
 from forgetflow.evaluation.evaluate import Evaluation, read_evaluation, read_gate
 from forgetflow.evaluation.gate import GateVerdict
@@ -32,7 +33,8 @@ def publish(project: Project, card: ModelCard, verdict: GateVerdict) -> int:
             card.generation,
             {"weights": card.digest},
         )
-    return register_task(card.generation)
+    with step(project, "register", f"register {card.generation}"):
+        return register_task(card.generation)
 
 
 def register(project: Project, generation: str) -> int:
@@ -74,7 +76,7 @@ def register(project: Project, generation: str) -> int:
 def _headline(evaluation: Evaluation, card: ModelCard) -> dict[str, float]:
     """Return every number of an evaluation under a dotted name, the model's own accuracy first."""
     own = ORIGINAL if card.generation == ORIGINAL else "unlearned"
-    accuracy = evaluation.figure(f"accuracy.{own}.test")
+    accuracy = evaluation.metric(f"accuracy.{own}.test")
     named = {} if accuracy is None else {"test_accuracy": float(accuracy)}
     return named | _numbers({k: v for k, v in evaluation.metrics.items() if k != "cost"})
 

@@ -123,6 +123,9 @@ def _start(project: Project) -> str:
         "PREFECT_SERVER_UI_API_URL": url,  # where the UI's pages look for the API
     }
     log = prefect_home(project) / "server.log"
+    sys.stderr.write(
+        "starting the project's Prefect server: seconds, the first time up to a minute\n"
+    )
     with log.open("ab") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", "prefect", "server", "start"],

@@ -1,6 +1,7 @@
-"""Study flows: figures of the literature, recomputed on the user's own data."""
+"""Study flows: results of the literature, recomputed on the user's own data."""
 
-from collections.abc import Sequence
+from collections.abc import Callable
+from contextlib import nullcontext
 from typing import Any
 
 from prefect import flow, task
@@ -16,23 +17,21 @@ from forgetflow.audit.audit import Audit
 from forgetflow.audit.summary import HEADLINES
 from forgetflow.config.project import Project
 from forgetflow.files.atomic import write_folder
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.keys.code import code_digest, module_of
-from forgetflow.keys.digests import bytes_digest, digest_of
+from forgetflow.keys.digests import digest_of
+from forgetflow.pages.arcane import arcane_page
+from forgetflow.pages.forest import forest_page
 from forgetflow.pages.sharding import sharding_page
 from forgetflow.partition.registry import PLACEMENTS
-from forgetflow.records.record_set import read_record_set
-from forgetflow.studies.builds import builds
-from forgetflow.studies.grid import Grid
-from forgetflow.studies.sharding import (
-    Row,
-    Sharding,
-    cell_row,
-    point_rows,
-    put_together,
-    sharding_files,
-)
-from forgetflow.training import environment
-from forgetflow.training.workspace import Workspace
+from forgetflow.studies.protocol import Study, Trial
+from forgetflow.studies.registry import STUDIES
+
+PAGES: dict[str, Callable[[Any], str]] = {
+    "sharding": sharding_page,
+    "forest": forest_page,
+    "arcane": arcane_page,
+}
 
 
 @flow(name="study methods", task_runner=task_runner())
@@ -59,146 +58,101 @@ def methods(name: dict[str, Any], compared: list[str], members: int) -> dict[str
         key=digest_of(["methods", found.facts, dict(name), compared]),
         note=f"Unlearning methods compared on: {found.batch}. {most} models per contender, beside "
         "two pools of retrained oracles. Open `audit.html` among the artifacts.",
-        figures=figures_of(found),
+        metrics=metrics_of(found),
         params={
             "forget set": found.batch,
             "methods": ", ".join(compared),
             "members": str(most),
         },
     )
-    return found.to_json()
+    return to_json(found)
 
 
-@flow(name="study sharding", task_runner=task_runner())
-def sharding(grid: dict[str, Any]) -> dict[str, Any]:
-    """Ask SISA's questions on the project's records; writes `studies/sharding`.
+@flow(name="study", task_runner=task_runner())
+def study(name: str, grid: dict[str, Any]) -> dict[str, Any]:
+    """Run a study on the project's records; writes `studies/<name>`.
 
     Args:
-        grid: see `studies.grid.Grid`.
+        name: of the study; see `studies.registry`.
+        grid: what is compared; see the study's `grid`.
 
     Returns:
-        The study, JSON-ready.
+        The results, JSON-ready.
+
+    Raises:
+        InputError: these records cannot fill the grid.
+        VerdictError: the results say that something is not what it must be. They are written
+            nevertheless.
     """
     project = Project.find()
     open_slots(project)
-    asked = Grid.from_json(grid)
-    space = inputs.workspace(project)
-    built = build_task_keys(project, space, asked)
-    counted = count_task_keys(space, asked)
+    one = STUDIES[name]
+    asked, data = from_json(one.grid, grid), inputs.study(project)
+    asked.check(data)
+    trials = one.trials(data, asked)
+    keys = [key_of(one, trial) for trial in trials]
     futures: list[PrefectFuture[Any]] = [
-        build_cell.submit(key=built[cell], shards=cell[0], slices=cell[1], seeds=asked.seeds)
-        for cell in asked.cells
+        measure_trial.submit(
+            key=key,
+            title=trial.title,
+            study=name,
+            grid=grid,
+            measure=trial.measure,
+            arguments=dict(trial.arguments),
+            computes=trial.computes,
+        )
+        for trial, key in zip(trials, keys, strict=True)
     ]
-    futures += [
-        count_cell.submit(key=counted[cell], shards=cell[0], slices=cell[1], grid=grid)
-        for cell in asked.cells
-    ]
-    results = collect_all("study sharding", futures)
-    count = len(asked.cells)
-    found = put_together(
-        asked,
-        facts_of(project, space),
-        results[:count],
-        [r for rows in results[count:] for r in rows],
-    )
-    files = sharding_files(found) | {"sharding.html": sharding_page(found).encode()}
-    write_folder(project.study("sharding"), files.items())
+    measured: dict[str, list[Any]] = {measure: [] for measure in one.measures}
+    for trial, result in zip(trials, collect_all(f"study {name}", futures), strict=True):
+        measured[trial.measure].append(result)
+    found = one.assemble(data, asked, measured)
+    files = one.files(found) | {f"{name}.html": PAGES[name](found).encode()}
+    write_folder(project.study(name), files.items())
     log_task(
-        study="sharding",
-        name="study sharding",
-        key=digest_of(["sharding", sorted(built.values()), sorted(counted.values())]),
-        note=f"Accuracy and cost of deletions over shards, slices and requests: {len(found.cells)} "
-        f"cells, {asked.seeds} builds each. Open `sharding.html` among the artifacts.",
-        figures=sharding_figures(found),
+        study=name,
+        name=f"study {name}",
+        key=digest_of([name, sorted(keys)]),
+        note=f"{one.note(found)} Open `{name}.html` among the artifacts.",
+        metrics=one.metrics(found),
         params={
-            name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-            for name, value in grid.items()
+            option: ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+            for option, value in grid.items()
         },
     )
-    return found.to_json()
+    one.verdict(found)
+    return dict(to_json(found))
 
 
-@task(name="build cell", task_run_name="build {shards} x {slices}", **CACHED)
-def build_cell(
+def key_of(study: Study[Any, Any], trial: Trial) -> str:
+    """Return the digest of everything that decides what a trial measures."""
+    places = map(module_of, PLACEMENTS.values())
+    code = code_digest(module_of(study.measures[trial.measure]), *places)
+    return digest_of([study.name, trial.measure, dict(trial.arguments), trial.made_of, code])
+
+
+@task(name="measure trial", task_run_name="{title}", **CACHED)
+def measure_trial(
     key: str,  # noqa: ARG001
-    shards: int,
-    slices: int,
-    seeds: int,
-) -> Row:
-    """Train the ensembles of one cell in memory and return their accuracies."""
-    project = Project.find()
-    space = inputs.workspace(project)
-    with device_slot(project):
-        found = builds(space, read_record_set(project.test), shards, slices, seeds)
-    seed = space.settings.run.seed
-    return cell_row(space.records, seed, shards, slices, [one.to_json() for one in found])
-
-
-@task(name="count cell", task_run_name="count {shards} x {slices}", **CACHED)
-def count_cell(
-    key: str,  # noqa: ARG001
-    shards: int,
-    slices: int,
+    title: str,  # noqa: ARG001
+    study: str,
     grid: dict[str, Any],
-) -> list[Row]:
-    """Count what drawn forget sets would train again in one cell."""
-    space = inputs.workspace(Project.find())
-    return point_rows(
-        space.records,
-        space.settings.train,
-        space.settings.run.seed,
-        (shards, slices),
-        Grid.from_json(grid),
-    )
+    measure: str,
+    arguments: dict[str, Any],
+    computes: bool,
+) -> Any:
+    """Measure one trial of a study; see `Study.measures`."""
+    project, one = Project.find(), STUDIES[study]
+    asked, data = from_json(one.grid, grid), inputs.study(project)
+    with device_slot(project) if computes else nullcontext():
+        return one.measures[measure](data, asked, **arguments)
 
 
-def build_task_keys(project: Project, space: Workspace, grid: Grid) -> dict[tuple[int, int], str]:
-    """Return the digest of everything that decides the builds of every cell."""
-    common = {
-        "records": space.records.digest,
-        "test": read_record_set(project.test).digest,
-        "recipe": space.recipe.for_pools().digest,
-        "seeds": grid.seeds,
-        "code": code_digest(module_of(builds), *map(module_of, PLACEMENTS.values())),
-    }
-    return {cell: digest_of(["build cell", common, list(cell)]) for cell in grid.cells}
-
-
-def count_task_keys(space: Workspace, grid: Grid) -> dict[tuple[int, int], str]:
-    """Return the digest of everything that decides the counts of every cell."""
-    common = {
-        "records": space.records.digest,
-        "priors": bytes_digest(space.records.priors.tobytes()),
-        "epochs": space.settings.train.epochs,
-        "batch_size": space.settings.train.batch_size,
-        "seed": space.settings.run.seed,
-        "requests": list(grid.requests),
-        "draws": grid.draws,
-        "code": code_digest(module_of(point_rows), *map(module_of, PLACEMENTS.values())),
-    }
-    return {cell: digest_of(["count cell", common, list(cell)]) for cell in grid.cells}
-
-
-def facts_of(project: Project, space: Workspace) -> dict[str, Any]:
-    """Return what a reader needs to compare two studies: counts and settings."""
-    settings = space.settings
-    return {
-        "records": len(space.records),
-        "subjects": len(set(space.records.subject_ids)),
-        "test_records": len(read_record_set(project.test)),
-        "skewed_by": "deletion priors" if (space.records.priors > 0).any() else "1/rank",
-        "seed": settings.run.seed,
-        "model": settings.model.model_dump(mode="json"),
-        "train": settings.train.model_dump(mode="json", exclude={"checkpoint_seconds"}),
-        "environment": environment.fingerprint(space.recipe.device),
-    }
-
-
-def collect_all(what: str, futures: Sequence[PrefectFuture[Any]]) -> list[Any]:
+def collect_all(what: str, futures: list[PrefectFuture[Any]]) -> list[Any]:
     """Wait for tasks with a progress bar and return their results in order."""
     with progress_bars() as progress:
         bar = progress.add_task(what, total=len(futures))
-        for future in as_completed(list(futures)):
+        for future in as_completed(futures):
             future.result()
             progress.advance(bar)
     return [future.result() for future in futures]
@@ -206,36 +160,21 @@ def collect_all(what: str, futures: Sequence[PrefectFuture[Any]]) -> list[Any]:
 
 @task(name="log study")
 def log_task(
-    study: str, name: str, key: str, note: str, figures: dict[str, float], params: dict[str, str]
+    study: str, name: str, key: str, note: str, metrics: dict[str, float], params: dict[str, str]
 ) -> str:
     """Log the study that was just written in MLflow; see `lineage.studies.log_study`."""
     from forgetflow.lineage.studies import log_study
 
     project = Project.find()
-    return log_study(project, name, key, note, figures, params, project.study(study))
+    return log_study(project, name, key, note, metrics, params, project.study(study))
 
 
-def figures_of(found: Audit) -> dict[str, float]:
-    """Return the main figures of all contenders, `<contender>.<figure>` -> number."""
-    figures = {}
+def metrics_of(found: Audit) -> dict[str, float]:
+    """Return the main estimates of all contenders, `<contender>.<name>` -> number."""
+    metrics = {}
     for contender in found.members:
         for name, (measure, group, statistic) in HEADLINES.items():
-            figure = found.figure(measure, contender, group, statistic)
-            if figure and figure.value is not None:
-                figures[f"{contender.replace(' ', '_')}.{name}"] = figure.value
-    return figures
-
-
-def sharding_figures(found: Sharding) -> dict[str, float]:
-    """Return accuracies of all cells, speed-ups of uniform batches, and the check of counts."""
-    figures = {f"check.{name}": float(value) for name, value in found.check.items()}
-    for row in found.cells:
-        cell = f"S{row['shards']}.R{row['slices']}"
-        figures[f"{cell}.accuracy"] = row["accuracy_mean"]
-        figures[f"{cell}.accuracy_vote"] = row["accuracy_vote"]
-        figures[f"{cell}.accuracy_lone"] = row["accuracy_lone"]
-    for row in found.points:
-        if (row["kind"], row["mode"]) == ("uniform", "batch") and row["speedup"]:
-            cell = f"S{row['shards']}.R{row['slices']}.K{row['requests']}"
-            figures[f"{cell}.speedup"] = row["speedup"]
-    return figures
+            one = found.estimate(measure, contender, group, statistic)
+            if one and one.value is not None:
+                metrics[f"{contender.replace(' ', '_')}.{name}"] = one.value
+    return metrics

@@ -4,7 +4,7 @@ A cached result counts only if its bytes are in the store: callers ask `submit`,
 the cache for every key that the store cannot verify.
 """
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from prefect import task
@@ -14,11 +14,15 @@ from prefect.futures import PrefectFuture, as_completed
 from flows import inputs
 from flows.devices import device_slot
 from flows.progress import progress_bars
+from flows.steps import made, roughly, step
 from forgetflow.config.project import Project
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.store.receipt import Receipt
 from forgetflow.training.trainer import train_chain
+from forgetflow.unlearning.plan import rebuild_seconds
 from forgetflow.unlearning.protocol import Job, UnlearningMethod, jobs_of
 from forgetflow.unlearning.registry import method_named
+from forgetflow.unlearning.runner import Deletion
 from forgetflow.unlearning.view import View
 
 CachedByKey = CacheKeyFnPolicy(cache_key_fn=lambda _, arguments: str(arguments["key"]))
@@ -40,7 +44,7 @@ def train_shard(shard: int, key: str) -> dict[str, Any]:
     _expect(chain.key, key)
     with device_slot(project):
         receipt, _ = train_chain(space.store, chain, space.recipe)
-    return receipt.to_json()
+    return to_json(receipt)
 
 
 @task(name="prepare", task_run_name="{preparation} {batch} shard {shard}", **CACHED)
@@ -55,7 +59,7 @@ def prepare_shard(
     _expect(wanted.key(view, shard), key)
     with device_slot(project):
         receipt = wanted.prepare(view, shard)
-    return receipt.to_json()
+    return to_json(receipt)
 
 
 @task(name="unlearn shard", task_run_name="{method} {batch} shard {shard}", **CACHED)
@@ -72,7 +76,7 @@ def unlearn_shard(
         raise RuntimeError(f"{method} has no job for shard {shard}")
     with device_slot(project):
         receipt = chosen.run(view, job)
-    return receipt.to_json()
+    return to_json(receipt)
 
 
 def train_all(project: Project) -> dict[int, Receipt]:
@@ -93,16 +97,38 @@ def unlearn_all(
 ) -> dict[int, Receipt]:
     """Run every job of a deletion as a task, preparations first; returns receipts by shard."""
     chosen = method_named(method)
-    view = inputs.deletion(project, batch, seed_offset).view(chosen)
+    deletion = inputs.deletion(project, batch, seed_offset)
+    view = deletion.view(chosen)
     jobs = jobs_of(chosen, view)
-    _prepare_all(batch, chosen, view, [job for job in jobs if job.fresh])
-    futures = [
-        unlearn_shard.with_options(refresh_cache=not _is_stored(view.store.verify, job)).submit(
-            batch=batch, method=method, shard=job.shard, key=job.key, seed_offset=seed_offset
-        )
-        for job in jobs
-    ]
-    return collect("oracle" if seed_offset else method, futures, len(jobs))
+    missing = {job.shard for job in jobs if not _is_stored(view.store.verify, job)}
+    what = f"oracle of {batch}" if seed_offset else f"unlearn {batch}"
+    what += f": {method}, {len(missing)} of {len(jobs)} constituents"
+    with step(
+        project,
+        f"unlearn {method}",
+        what,
+        _forecast(project, deletion, chosen, missing),
+        counts=True,
+    ):
+        made(len(missing))
+        _prepare_all(batch, chosen, view, [job for job in jobs if job.fresh])
+        futures = [
+            unlearn_shard.with_options(refresh_cache=job.shard in missing).submit(
+                batch=batch, method=method, shard=job.shard, key=job.key, seed_offset=seed_offset
+            )
+            for job in jobs
+        ]
+        return collect("oracle" if seed_offset else method, futures, len(jobs))
+
+
+def _forecast(
+    project: Project, deletion: Deletion, method: UnlearningMethod, missing: Collection[int]
+) -> str:
+    """Say how long it takes to make what is missing; nothing where only the last time can tell."""
+    if not missing:
+        return "all in the store already"
+    estimate = rebuild_seconds(deletion, method, missing, inputs.workspace(project))
+    return "" if estimate is None else f"{roughly(estimate)} of training"
 
 
 def _prepare_all(batch: str, method: UnlearningMethod, view: View, jobs: Sequence[Job]) -> None:
@@ -130,7 +156,7 @@ def collect(
     with progress_bars() as progress:
         bar = progress.add_task(what, total=total)
         for future in as_completed(list(futures)):
-            receipt = Receipt.from_json(future.result())
+            receipt = from_json(Receipt, future.result())
             receipts[int(receipt.facts["shard"])] = receipt
             progress.advance(bar)
     return dict(sorted(receipts.items()))

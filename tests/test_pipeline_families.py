@@ -128,7 +128,7 @@ def test_a_forgotten_class_takes_its_model_with_it(project, family):
     assert sum(row["label"] == "3" for row in before) > 15
 
 
-def test_figures_are_finite_or_have_a_reason(project):
+def test_estimates_are_finite_or_have_a_reason(project):
     for path in (project.root / "evaluation").glob("*/metrics.json"):
         assert not re.search("NaN|Infinity", path.read_text())
     metrics, reasons = (
@@ -138,9 +138,9 @@ def test_figures_are_finite_or_have_a_reason(project):
     assert metrics["accuracy"]["parent"]["forget"] > 0.9
     assert metrics["loss"]["unlearned"]["forget"]["mean"] <= 100
     assert "no formula holds" in reasons["points"] or "does not rebuild" in reasons["points"]
-    for figure in read(project, "audit", "b2", "audit.json")["figures"]:
-        assert figure["value"] is not None or figure["reason"], figure
-        assert figure["value"] is None or np.isfinite(figure["value"])
+    for estimate in read(project, "audit", "b2", "audit.json")["figures"]:
+        assert estimate["value"] is not None or estimate["reason"], estimate
+        assert estimate["value"] is None or np.isfinite(estimate["value"])
 
 
 def test_the_audit_leaves_out_what_does_not_fit_and_says_so(project, family):

@@ -70,21 +70,20 @@ def test_more_depths_measure_only_what_is_new(studied, latest_tasks):
 
 
 FORGETFUL = """
-from dataclasses import replace
 from functools import wraps
 
-from forgetflow.studies import forest_trial
+from forgetflow.studies import forest_measure
 
-honest = forest_trial.trial
+honest = forest_measure.measure_forest
 
 
 @wraps(honest)
-def trial(*arguments):
-    found = honest(*arguments)
-    return replace(found, equal=found.random_depth == 0)
+def measure_forest(*given, random_depth, number):
+    found = honest(*given, random_depth=random_depth, number=number)
+    return found | {"equal": random_depth == 0}
 
 
-forest_trial.trial = trial
+forest_measure.measure_forest = measure_forest
 """
 
 

@@ -101,7 +101,7 @@ def test_an_audit_is_kept_by_member(pipeline):
     kept = set(pipeline.project.store.rglob("*.safetensors"))
     again = pipeline.audit(batch, members=3)
     assert set(pipeline.project.store.rglob("*.safetensors")) == kept
-    assert again.figures == first.figures
+    assert again.estimates == first.estimates
 
 
 def test_any_generation_can_be_attributed(pipeline):

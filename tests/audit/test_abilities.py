@@ -9,10 +9,11 @@ from forgetflow.audit.audit import Audit, audit
 from forgetflow.audit.context import MAX_MARGIN, margins, smooth
 from forgetflow.audit.registry import AUDITS
 from forgetflow.audit.remarks import remarks
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.training.abilities import LACKS, lacks_of
 
 LABELS = np.arange(60) % 3
-VOICES = 10
+VOTES = 10
 SMALL = {
     "relearn": {"max_steps": 2, "members": 1},
     "inversion": {"steps": 1, "starts": 1, "members": 1},
@@ -24,8 +25,8 @@ def shares(members, seed, sure=0.7):
     rng = np.random.default_rng(seed)
     chances = np.full((180, 3), (1 - sure) / 2)
     chances[np.arange(180), np.tile(LABELS, 3)] = sure
-    votes = [[rng.multinomial(VOICES, one) for one in chances] for _ in range(members)]
-    return np.array(votes) / VOICES
+    votes = [[rng.multinomial(VOTES, one) for one in chances] for _ in range(members)]
+    return np.array(votes) / VOTES
 
 
 @pytest.fixture
@@ -37,7 +38,7 @@ def forests(make_context):
         pools |= {"original": shares(4, 2, 0.97), "none": shares(4, 2, 0.97), "dare": shares(4, 3)}
         lacks = LACKS["forest"]
         labels = (LABELS, LABELS, LABELS)
-        return make_context(*labels, settings=SMALL, votes=VOICES, lacks=lacks, **pools | more)
+        return make_context(*labels, settings=SMALL, votes=VOTES, lacks=lacks, **pools | more)
 
     return make
 
@@ -66,22 +67,26 @@ def test_a_measure_gives_the_reason_and_asks_for_no_network(forests, measure, ab
     monkeypatch.setattr(
         type(context.untrained), "network", lambda *_: pytest.fail("there is no network")
     )
-    figures = AUDITS[measure].figures(context)
-    assert {f.contender for f in figures} >= set(context.names)
-    assert {f.value for f in figures} == {None}
-    assert {f.reason for f in figures} == {LACKS["forest"][ability]}
+    estimates = AUDITS[measure].estimates(context)
+    assert {f.contender for f in estimates} >= set(context.names)
+    assert {f.value for f in estimates} == {None}
+    assert {f.reason for f in estimates} == {LACKS["forest"][ability]}
     assert not any(AUDITS[measure].tables(context).values())
 
 
-def test_every_figure_is_finite_or_has_its_reason(forests):
+def test_every_estimate_is_finite_or_has_its_reason(forests):
     found = judged(forests())
-    for figure in found.figures:
-        known = [v for v in (figure.value, figure.low, figure.high, figure.target) if v is not None]
-        assert np.isfinite(known).all(), figure
-        assert figure.value is not None or figure.reason, figure
-    measured = {f.measure for f in found.figures if f.value is not None}
+    for estimate in found.estimates:
+        known = [
+            v
+            for v in (estimate.value, estimate.low, estimate.high, estimate.target)
+            if v is not None
+        ]
+        assert np.isfinite(known).all(), estimate
+        assert estimate.value is not None or estimate.reason, estimate
+    measured = {f.measure for f in found.estimates if f.value is not None}
     assert measured == set(AUDITS) - {"weights", "zrf", "relearn", "inversion"}
-    assert Audit.from_json(json.loads(json.dumps(found.to_json()))) == found
+    assert from_json(Audit, json.loads(json.dumps(to_json(found)))) == found
     assert "Something was left out" in found.notes
     assert any("shares of 10 votes" in note for note in found.notes)
 
@@ -89,7 +94,7 @@ def test_every_figure_is_finite_or_has_its_reason(forests):
 def test_doing_nothing_is_found_out_on_shares(forests):
     by_contender = {
         f.contender: f.value
-        for f in judged(forests()).figures
+        for f in judged(forests()).estimates
         if (f.measure, f.set, f.statistic) == ("ulira", "forget", "accuracy")
     }
     assert by_contender["none"] > 0.7
@@ -98,14 +103,14 @@ def test_doing_nothing_is_found_out_on_shares(forests):
 
 def test_one_voice_more_is_as_much_near_certainty_as_elsewhere(make_context):
     """Unsmoothed, the last vote would be worth 95 nats and all others together 5."""
-    steps = np.array([[k / VOICES, 1 - k / VOICES] for k in range(VOICES + 1)])
-    labels = np.zeros(VOICES + 1, int)
-    jumps = np.diff(margins(smooth(steps[None], VOICES), labels))[0]
+    steps = np.array([[k / VOTES, 1 - k / VOTES] for k in range(VOTES + 1)])
+    labels = np.zeros(VOTES + 1, int)
+    jumps = np.diff(margins(smooth(steps[None], VOTES), labels))[0]
     assert (jumps > 0).all()
     assert jumps.max() < 2
     assert np.diff(margins(steps[None], labels)).max() > MAX_MARGIN - 3
     table = np.tile(steps, (2, 3, 1))
-    context = make_context(labels, labels, labels, votes=VOICES, oracle=table, second_oracle=table)
+    context = make_context(labels, labels, labels, votes=VOTES, oracle=table, second_oracle=table)
     np.testing.assert_allclose(np.diff(context.margins("oracle", "forget")[0]), jumps)
     assert context.losses("oracle", "forget").max() < 4
     np.testing.assert_array_equal(context.probabilities("oracle", "forget")[0], steps)
@@ -122,7 +127,7 @@ def test_smoothed_shares_are_probabilities(votes):
     np.testing.assert_array_equal(smooth(rows, None), rows)
 
 
-def test_equal_models_are_told_so_and_no_figure_breaks(make_context):
+def test_equal_models_are_told_so_and_no_estimate_breaks(make_context):
     """A density draws nothing at random: every member of a pool is the same model."""
     rng = np.random.default_rng(0)
     same = np.tile(rng.dirichlet(np.ones(3), size=180), (5, 1, 1))
@@ -141,15 +146,15 @@ def test_equal_models_are_told_so_and_no_figure_breaks(make_context):
     )
     found = judged(context)
     assert any("draws nothing at random" in note for note in found.notes)
-    figures = {(f.measure, f.contender, f.set, f.statistic): f for f in found.figures}
-    assert figures["ulira", "sisa", "forget", "accuracy"].value == 0.5
-    assert figures["ulira", "none", "forget", "accuracy"].value > 0.95
-    assert figures["klom", "sisa", "forget", "ks_p95"].value == 0
-    assert figures["klom", "none", "forget", "ks_p95"].value == 1
-    law = figures["klom", "none", "forget", "gaussian_p95"]
+    estimates = {(f.measure, f.contender, f.set, f.statistic): f for f in found.estimates}
+    assert estimates["ulira", "sisa", "forget", "accuracy"].value == 0.5
+    assert estimates["ulira", "none", "forget", "accuracy"].value > 0.95
+    assert estimates["klom", "sisa", "forget", "ks_p95"].value == 0
+    assert estimates["klom", "none", "forget", "ks_p95"].value == 1
+    law = estimates["klom", "none", "forget", "gaussian_p95"]
     assert law.value is None
     assert "100% of the records the same margin" in law.reason
-    values = [f.value for f in found.figures if f.value is not None]
+    values = [f.value for f in found.estimates if f.value is not None]
     assert np.isfinite(values).all()
     assert not found.misbehaving
     assert not found.powerless
@@ -165,8 +170,8 @@ def test_a_class_without_a_model_is_named(make_context):
     said = remarks(context)
     assert any("no model of class class-2" in note for note in said)
     assert any("are cut there" in note for note in said)
-    figures = judged(context).figures
-    assert np.isfinite([f.value for f in figures if f.value is not None]).all()
+    estimates = judged(context).estimates
+    assert np.isfinite([f.value for f in estimates if f.value is not None]).all()
 
 
 def test_ordinary_networks_need_no_remark(make_context):

@@ -11,7 +11,7 @@ from sklearn.metrics import roc_auc_score, roc_curve
 
 from forgetflow.audit.attacks import Attacks, attack_aucs, entropy, entropy_threshold, member_rates
 from forgetflow.audit.context import AuditContext
-from forgetflow.audit.protocol import Figure
+from forgetflow.audit.protocol import Estimate
 
 LABELS = np.arange(30) % 3
 SCORES = st.lists(st.sampled_from([0.0, 0.1, 0.5, 1.0]), min_size=1, max_size=12)
@@ -30,8 +30,8 @@ def sure(certainty: np.ndarray, labels: np.ndarray) -> np.ndarray:
     return table[None]
 
 
-def by_place(figures: list[Figure]) -> dict[tuple[str, str], Figure]:
-    return {(one.contender, one.statistic): one for one in figures}
+def by_place(estimates: list[Estimate]) -> dict[tuple[str, str], Estimate]:
+    return {(one.contender, one.statistic): one for one in estimates}
 
 
 def test_aucs_are_scikit_learns(make_context: MakeContext) -> None:
@@ -45,8 +45,8 @@ def test_aucs_are_scikit_learns(make_context: MakeContext) -> None:
     for signal, values in scores.items():
         expected = [roc_auc_score(member, one) for one in values]
         assert attack_aucs(context, "oracle", signal) == pytest.approx(expected)
-    figure = by_place(Attacks().figures(context))["second oracle", "auc_loss"]
-    assert figure.target == pytest.approx(np.mean([roc_auc_score(member, o) for o in own]))
+    estimate = by_place(Attacks().estimates(context))["second oracle", "auc_loss"]
+    assert estimate.target == pytest.approx(np.mean([roc_auc_score(member, o) for o in own]))
 
 
 def test_entropy_is_scipys() -> None:
@@ -76,7 +76,7 @@ def test_a_model_that_hides_records_scores_below_the_oracle(make_context: MakeCo
     context = make_context(
         LABELS, LABELS, LABELS, **{name: sure(one, labels) for name, one in pools.items()}
     )
-    found = by_place(Attacks().figures(context))
+    found = by_place(Attacks().estimates(context))
     for statistic in ("auc_loss", "auc_entropy", "auc_confidence"):
         assert found["hiding", statistic].value == 0
         assert 0.3 < (found["oracle", statistic].value or 0) < 0.7
@@ -118,10 +118,10 @@ def test_half_of_the_forget_set_looks_learned(make_context: MakeContext) -> None
     assert member_rates(context, "oracle") == 0.5
 
 
-def test_no_figure_without_records_of_the_same_class(make_context: MakeContext) -> None:
+def test_no_estimate_without_records_of_the_same_class(make_context: MakeContext) -> None:
     tables = np.full((1, 30, 3), 1 / 3)
     context = make_context([0] * 10, [1] * 10, [0] * 10, oracle=tables, second_oracle=tables)
-    found = by_place(Attacks().figures(context))
+    found = by_place(Attacks().estimates(context))
     assert found["oracle", "auc_loss"].value is None
     assert "only 0 forget record(s)" in found["oracle", "auc_loss"].reason
     assert found["oracle", "member_rate"].value == 0

@@ -19,6 +19,7 @@ from forgetflow.audit.registry import AUDITS
 from forgetflow.audit.summary import HEADLINES, headline
 from forgetflow.errors import InputError
 from forgetflow.files.atomic import write_folder
+from forgetflow.files.jsonable import from_json, to_json
 
 COSTS = {
     ORACLE: {"seconds": 2.0, "samples": 400.0, "steps": 40.0, "bytes": 100.0},
@@ -61,20 +62,20 @@ def test_every_measure_speaks_of_every_contender(result):
     for name in AUDITS:
         if name == "inversion":
             continue
-        mine = [f for f in result.figures if f.measure == name]
+        mine = [f for f in result.estimates if f.measure == name]
         assert {f.contender for f in mine} >= {FLOOR, "sisa", "none", "finetune", "ascent"}, name
 
 
-def test_a_missing_figure_has_a_reason_and_a_present_one_is_finite(result):
-    for figure in result.figures:
-        if figure.value is None:
-            assert figure.reason, figure
+def test_a_missing_estimate_has_a_reason_and_a_present_one_is_finite(result):
+    for estimate in result.estimates:
+        if estimate.value is None:
+            assert estimate.reason, estimate
         else:
-            assert math.isfinite(figure.value), figure
+            assert math.isfinite(estimate.value), estimate
 
 
-def test_figures_are_named_once(result):
-    places = [(f.measure, f.contender, f.set, f.statistic) for f in result.figures]
+def test_estimates_are_named_once(result):
+    places = [(f.measure, f.contender, f.set, f.statistic) for f in result.estimates]
     assert len(places) == len(set(places))
 
 
@@ -82,7 +83,7 @@ def test_an_audit_survives_its_file(result, tmp_path):
     files = audit_files(result)
     assert set(files) >= {"audit.json", "audit.csv", "margins.csv"}
     write_folder(tmp_path / "audit", files.items())
-    assert read_audit(tmp_path / "audit") == Audit.from_json(result.to_json())
+    assert read_audit(tmp_path / "audit") == from_json(Audit, to_json(result))
 
 
 def test_no_audit_is_told_apart_from_a_lost_one(tmp_path):
@@ -97,7 +98,7 @@ def test_no_audit_is_told_apart_from_a_lost_one(tmp_path):
 
 def test_files_are_a_pure_function_and_name_no_record(result, make_context):
     files = audit_files(result)
-    assert files == audit_files(Audit.from_json(result.to_json()))
+    assert files == audit_files(from_json(Audit, to_json(result)))
     for name, data in files.items():
         assert b"record-0" not in data, name
         assert b"subject-0" not in data, name
@@ -121,8 +122,8 @@ def test_the_headline_stands_beside_the_floor(result):
     found = headline(result, "sisa")
     assert found["members"] == 6
     for name, (measure, group, statistic) in HEADLINES.items():
-        mine = result.figure(measure, "sisa", group, statistic)
-        floor = result.figure(measure, FLOOR, group, statistic)
+        mine = result.estimate(measure, "sisa", group, statistic)
+        floor = result.estimate(measure, FLOOR, group, statistic)
         assert mine is not None, name
         assert found[name]["value"] == mine.value, name
         assert found[name]["floor"] == floor.value, name

@@ -8,7 +8,7 @@ from sklearn.metrics import confusion_matrix
 
 from forgetflow.audit.confusion import Confusion, confusion_matrices, total_variation
 from forgetflow.audit.context import FLOOR, AuditContext
-from forgetflow.audit.protocol import Figure
+from forgetflow.audit.protocol import Estimate
 
 MakeContext = Callable[..., AuditContext]
 
@@ -18,9 +18,9 @@ def predicting(*members: list[int], classes: int = 4) -> np.ndarray:
     return np.where(np.eye(classes)[np.array(members)] == 1, 0.7, 0.3 / (classes - 1))
 
 
-def found(context: AuditContext) -> dict[tuple[str, str, str], Figure]:
-    figures = Confusion().figures(context)
-    return {(one.contender, one.set, one.statistic): one for one in figures}
+def found(context: AuditContext) -> dict[tuple[str, str, str], Estimate]:
+    estimates = Confusion().estimates(context)
+    return {(one.contender, one.set, one.statistic): one for one in estimates}
 
 
 RETAIN, FORGET = [3] * 6, [0] * 3 + [1] * 3
@@ -32,7 +32,7 @@ MIXED = RETAIN + [0, 0, 2, 0, 1, 1] + [0, 0, 0, 1, 2] + [1, 1, 0, 0, 0] + [2, 2,
 
 def test_errors_on_between_and_into_the_forgotten_classes(make_context: MakeContext) -> None:
     pools = {"oracle": predicting(RIGHT), "second_oracle": predicting(RIGHT)}
-    figures = found(
+    estimates = found(
         make_context(RETAIN, FORGET, TEST, **pools, method=predicting(MIXED, MIXED, RIGHT))
     )
     expected = {
@@ -43,12 +43,12 @@ def test_errors_on_between_and_into_the_forgotten_classes(make_context: MakeCont
         ("forget", "confusion"): 1 / 6,
     }
     for (name, statistic), value in expected.items():
-        figure = figures["method", name, statistic]
-        assert figure.value == pytest.approx(value * 2 / 3)
-        assert figure.target == figures["oracle", name, statistic].value == 0
+        estimate = estimates["method", name, statistic]
+        assert estimate.value == pytest.approx(value * 2 / 3)
+        assert estimate.target == estimates["oracle", name, statistic].value == 0
     # Rows of class 0, 1, 2 and 3 are off by 2/5, 3/5, 2/5 and 0.
-    assert figures["method", "test", "confusion_tv"].value == pytest.approx(7 / 5 / 4 * 2 / 3)
-    assert figures[FLOOR, "test", "confusion_tv"].value == 0
+    assert estimates["method", "test", "confusion_tv"].value == pytest.approx(7 / 5 / 4 * 2 / 3)
+    assert estimates[FLOOR, "test", "confusion_tv"].value == 0
 
 
 def test_matrices_are_scikit_learns() -> None:
@@ -75,23 +75,23 @@ def test_one_forgotten_class_has_no_other_to_be_confused_with(make_context: Make
     forget = [0] * 6
     tables = predicting(RETAIN + forget + TEST)
     away = predicting(RETAIN + [2] * 6 + [2] * 5 + TEST[5:])
-    figures = found(
+    estimates = found(
         make_context(RETAIN, forget, TEST, oracle=tables, second_oracle=tables, method=away)
     )
-    assert figures["method", "test", "confusion"].value is None
-    assert "one class" in figures["method", "test", "confusion"].reason
-    assert figures["method", "forget", "error"].value == 1
-    assert figures["method", "test", "error"].value == 1
-    assert figures["method", "test", "confused_with_forgotten"].value == 0
+    assert estimates["method", "test", "confusion"].value is None
+    assert "one class" in estimates["method", "test", "confusion"].reason
+    assert estimates["method", "forget", "error"].value == 1
+    assert estimates["method", "test", "error"].value == 1
+    assert estimates["method", "test", "confused_with_forgotten"].value == 0
 
 
 def test_forgotten_records_of_all_classes_leave_no_others(make_context: MakeContext) -> None:
     forget = [0, 1, 2, 3, 0, 1]
     tables = predicting(RETAIN + forget + TEST)
-    figures = found(make_context(RETAIN, forget, TEST, oracle=tables, second_oracle=tables))
-    figure = figures["oracle", "test", "confused_with_forgotten"]
-    assert figure.value is None
-    assert "0 record(s) of other classes" in figure.reason
+    estimates = found(make_context(RETAIN, forget, TEST, oracle=tables, second_oracle=tables))
+    estimate = estimates["oracle", "test", "confused_with_forgotten"]
+    assert estimate.value is None
+    assert "0 record(s) of other classes" in estimate.reason
 
 
 def test_table_rows_sum_to_one_and_small_classes_are_withheld(make_context: MakeContext) -> None:

@@ -8,6 +8,7 @@ import pytest
 from forgetflow.audit.context import FLOOR
 from forgetflow.audit.controls import Control, check_controls
 from forgetflow.audit.ulira import Ulira
+from forgetflow.files.jsonable import from_json, to_json
 
 M, RETAIN, FORGET, TEST = 24, 30, 30, 30
 
@@ -35,7 +36,7 @@ def found(make_context):
             "ascent": tables(-1.0, seed=5),
         } | given
         context = make_context([0] * RETAIN, [0] * FORGET, [0] * TEST, **made)
-        return {c.contender: c for c in check_controls(context, Ulira().figures(context))}
+        return {c.contender: c for c in check_controls(context, Ulira().estimates(context))}
 
     return check
 
@@ -79,4 +80,4 @@ def test_ascent_that_hardly_moves_says_so(found):
 
 def test_a_control_survives_json():
     control = Control("none", "no power", "so it is")
-    assert Control.from_json(control.to_json()) == control
+    assert from_json(Control, to_json(control)) == control

@@ -69,26 +69,26 @@ def test_member_i_meets_oracle_i_mod_k() -> None:
     np.testing.assert_allclose(paired(activation_distance, own, other), expected)
 
 
-def test_figures(make_context) -> None:
+def test_estimates(make_context) -> None:
     oracle, second, original = draws(4, 3, 20), draws(5, 4, 20), draws(4, 3, 20)
     original[:, 6:12] = np.eye(4)[0]
     context = make_context(
         [0] * 6, [1] * 6, [2] * 8, oracle=oracle, second_oracle=second, original=original
     )
-    figures = {(f.contender, f.set, f.statistic): f for f in Divergence().figures(context)}
-    assert len(figures) == 2 * 3 * len(STATISTICS)
-    assert figures["original", "test", "js"].value == 0.0
-    assert figures["original", "test", "completeness"].value == 1.0
+    estimates = {(f.contender, f.set, f.statistic): f for f in Divergence().estimates(context)}
+    assert len(estimates) == 2 * 3 * len(STATISTICS)
+    assert estimates["original", "test", "js"].value == 0.0
+    assert estimates["original", "test", "completeness"].value == 1.0
     same = (oracle[:, 6:12].argmax(axis=2) == 0).mean(axis=1)
-    found = figures["original", "forget", "completeness"]
+    found = estimates["original", "forget", "completeness"]
     assert found.value == pytest.approx(same.mean())
     assert found.high - found.value == pytest.approx(
         stats.t.ppf(0.975, 2) * stats.sem(same), rel=1e-4
     )
     # Certain predictions: -ln q_0 in one direction, floored zeros in the other.
-    there = figures["original", "forget", "kl_to_oracle"].value
+    there = estimates["original", "forget", "kl_to_oracle"].value
     assert there == pytest.approx(-np.log(oracle[:, 6:12, 0]).mean())
-    assert figures["original", "forget", "kl_from_oracle"].value > there
+    assert estimates["original", "forget", "kl_from_oracle"].value > there
     assert Divergence().tables(context) == {}
 
 
@@ -96,6 +96,6 @@ def test_small_sets_are_withheld(make_context) -> None:
     context = make_context(
         [0] * 5, [0] * 4, [0] * 5, oracle=draws(0, 2, 14), second_oracle=draws(1, 2, 14)
     )
-    for figure in Divergence().figures(context):
-        assert (figure.value is None) == (figure.set == "forget")
-        assert ("forget set has fewer" in figure.reason) == (figure.set == "forget")
+    for estimate in Divergence().estimates(context):
+        assert (estimate.value is None) == (estimate.set == "forget")
+        assert ("forget set has fewer" in estimate.reason) == (estimate.set == "forget")

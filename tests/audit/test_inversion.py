@@ -11,7 +11,7 @@ from torch import nn
 
 from forgetflow.audit.context import FLOOR, ORACLE, AuditContext
 from forgetflow.audit.inversion import Inversion, forgotten_classes, invert, inverted_members
-from forgetflow.audit.protocol import Figure
+from forgetflow.audit.protocol import Estimate
 from forgetflow.config.evaluate import AuditSettings
 from forgetflow.records.record_set import RecordSet, build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
@@ -69,8 +69,8 @@ def context(steps: int = 400, **pools: LinearPool) -> AuditContext:
     )
 
 
-def found(audit: AuditContext) -> dict[tuple[str, str], Figure]:
-    return {(one.contender, one.statistic): one for one in Inversion().figures(audit)}
+def found(audit: AuditContext) -> dict[tuple[str, str], Estimate]:
+    return {(one.contender, one.statistic): one for one in Inversion().estimates(audit)}
 
 
 def sigmoid(logit: float) -> float:
@@ -111,13 +111,13 @@ def test_the_judge_is_the_last_original_and_independent() -> None:
     method = LinearPool([(1.0, -0.02, 0.0), (1.0, -0.05, 0.0)])
     judge = (0.2, 0.03, 0.0)
     audit = context(original=LinearPool([(1.0, 0.1, 0.0), (1.0, 0.1, 0.0), judge]), method=method)
-    figures = found(audit)
-    own = figures["method", "own_confidence"]
+    estimates = found(audit)
+    own = estimates["method", "own_confidence"]
     assert own.value == pytest.approx((sigmoid(2 + 0.4) + sigmoid(2 + 1.0)) / 2, rel=1e-4)
-    seen = figures["method", "judge_confidence"]
+    seen = estimates["method", "judge_confidence"]
     assert seen.value == pytest.approx(sigmoid(0.4 - 0.6), rel=1e-4)
     assert seen.target == pytest.approx(sigmoid(0.4 + 1.8), rel=1e-4)
-    assert figures[ORACLE, "judge_confidence"].value == seen.target
+    assert estimates[ORACLE, "judge_confidence"].value == seen.target
     assert own.target == pytest.approx(sigmoid(0.2 + 0.6), rel=1e-4)
 
 
@@ -130,10 +130,10 @@ def test_the_judge_is_not_inverted() -> None:
     assert inverted_members(audit, ORACLE) == [0]
     alone = context(original=LinearPool([(1.0, 0.0, 0.0)]), method=two)
     assert inverted_members(alone, "method") == [0, 1]
-    figures = found(alone)
-    assert figures["original", "judge_confidence"].value is None
-    assert figures["original", "judge_confidence"].reason
-    assert figures["method", "judge_confidence"].value is not None
+    estimates = found(alone)
+    assert estimates["original", "judge_confidence"].value is None
+    assert estimates["original", "judge_confidence"].reason
+    assert estimates["method", "judge_confidence"].value is not None
 
 
 def test_the_most_frequent_classes_are_taken() -> None:

@@ -130,14 +130,14 @@ def test_pools_of_different_size_lose_members_on_both_sides() -> None:
     assert jackknife_pools(lambda mine, theirs: float(len(mine)), (2, 9)) == (2.0, None, None)
 
 
-def test_figures(make_context) -> None:
+def test_estimates(make_context) -> None:
     pools = {name: binary(draws(i, 6, 18)) for i, name in enumerate(("oracle", "second_oracle"))}
     pools["original"] = binary(draws(2, 4, 18) + np.repeat([0, 5, 0], 6))
     sizes = ([0] * 6, [0] * 6, [0] * 6)
-    figures = Klom().figures(make_context(*sizes, **pools))
-    assert {f.contender for f in figures} == {"second oracle", "original"}
-    found = {(f.contender, f.set, f.statistic): f for f in figures}
-    assert len(found) == len(figures) == 2 * 3 * 4
+    estimates = Klom().estimates(make_context(*sizes, **pools))
+    assert {f.contender for f in estimates} == {"second oracle", "original"}
+    found = {(f.contender, f.set, f.statistic): f for f in estimates}
+    assert len(found) == len(estimates) == 2 * 3 * 4
     expected = klom(draws(2, 4, 18)[:, 6:12] + 5, draws(0, 6, 18)[:, 6:12])
     kept = found["original", "forget", "mean"]
     assert kept.value == pytest.approx(expected.mean())
@@ -145,15 +145,15 @@ def test_figures(make_context) -> None:
     assert "4 members" in kept.reason
     assert found["original", "forget", "ks_p95"].value == 1.0
     assert found["original", "retain", "gaussian_p95"].value < 10
-    assert "easydub_p95" not in {f.statistic for f in figures}
-    more = Klom().figures(make_context(*sizes, settings={"easydub": True}, **pools))
-    assert len(more) == len(figures) + 2 * 3
+    assert "easydub_p95" not in {f.statistic for f in estimates}
+    more = Klom().estimates(make_context(*sizes, settings={"easydub": True}, **pools))
+    assert len(more) == len(estimates) + 2 * 3
 
 
 def test_what_cannot_be_said_is_not(make_context) -> None:
     pools = {"oracle": binary(draws(0, 1, 14)), "second_oracle": binary(draws(1, 1, 14))}
     context = make_context([0] * 5, [0] * 4, [0] * 5, **pools)
-    found = {(f.set, f.statistic): f for f in Klom().figures(context)}
+    found = {(f.set, f.statistic): f for f in Klom().estimates(context)}
     assert found["forget", "p95"].value is None
     assert "withheld" in found["forget", "p95"].reason
     assert "two members" in found["retain", "gaussian_p95"].reason

@@ -45,23 +45,23 @@ def context(make_context):
 
 
 def test_a_shift_gives_the_auc_of_signal_detection(context) -> None:
-    figures = {(f.contender, f.statistic): f for f in Lira().figures(context)}
-    assert list(dict.fromkeys(f[0] for f in figures)) == ["oracle", "second oracle", "original"]
+    estimates = {(f.contender, f.statistic): f for f in Lira().estimates(context)}
+    assert list(dict.fromkeys(f[0] for f in estimates)) == ["oracle", "second oracle", "original"]
     # Scores differ from the margins' own law by the error of the fitted means, variance 1 / K,
     # and of the deviations, Student's t with K - 1 degrees, which blurs both sides alike.
     expected = stats.norm.cdf(1 / sqrt(2 * (1 + 1 / ORACLES)))
-    known = figures["original", "auc"]
+    known = estimates["original", "auc"]
     assert known.value == pytest.approx(expected, abs=0.02)
     assert known.low < known.value < known.high
     for guess in ("oracle", "second oracle"):
-        assert figures[guess, "auc"].value == pytest.approx(0.5, abs=0.03)
-        assert figures[guess, "tpr_at_1pct_fpr"].value == pytest.approx(0.01, abs=0.01)
-    assert figures["original", "tpr_at_1pct_fpr"].value > 0.03
+        assert estimates[guess, "auc"].value == pytest.approx(0.5, abs=0.03)
+        assert estimates[guess, "tpr_at_1pct_fpr"].value == pytest.approx(0.01, abs=0.01)
+    assert estimates["original", "tpr_at_1pct_fpr"].value > 0.03
     assert not known.reason
     assert Lira().tables(context) == {}
 
 
-def test_figures_are_scikit_learns(context) -> None:
+def test_estimates_are_scikit_learns(context) -> None:
     forget, test = matched(context.sets["forget"], context.sets["test"], context.seed)
     sides = ("forget", forget), ("test", test)
     fit = [context.margins("oracle", name)[:, at] for name, at in sides]
@@ -79,9 +79,9 @@ def test_figures_are_scikit_learns(context) -> None:
         areas.append(roc_auc_score(labels, member))
         false, true, _ = roc_curve(labels, member, drop_intermediate=False)
         rates.append(true[false <= 0.01].max())
-    figures = {(f.contender, f.statistic): f.value for f in Lira().figures(context)}
-    assert figures["original", "auc"] == pytest.approx(np.mean(areas))
-    assert figures["original", "tpr_at_1pct_fpr"] == pytest.approx(np.mean(rates))
+    estimates = {(f.contender, f.statistic): f.value for f in Lira().estimates(context)}
+    assert estimates["original", "auc"] == pytest.approx(np.mean(areas))
+    assert estimates["original", "tpr_at_1pct_fpr"] == pytest.approx(np.mean(rates))
 
 
 def test_scores_are_deviations_from_the_mean() -> None:
@@ -125,7 +125,7 @@ def test_a_difference_in_class_mix_is_not_memory(make_context) -> None:
         oracle=binary(draws(0, 40, 85), labels),
         second_oracle=binary(draws(1, 40, 85) + shift, labels),
     )
-    found = {(f.contender, f.statistic): f for f in Lira().figures(context)}
+    found = {(f.contender, f.statistic): f for f in Lira().estimates(context)}
     assert found["second oracle", "auc"].value == pytest.approx(0.5, abs=0.04)
     reason = found["second oracle", "tpr_at_1pct_fpr"].reason
     assert "20 test records" in reason
@@ -137,7 +137,7 @@ def test_a_difference_in_class_mix_is_not_memory(make_context) -> None:
 def test_what_must_be_known(make_context, oracles, test, reason) -> None:
     pools = {"oracle": binary(draws(0, oracles, 15)), "second_oracle": binary(draws(1, 4, 15))}
     context = make_context([0] * 5, [0] * 5, [test] * 5, **pools)
-    figures = Lira().figures(context)
-    assert len(figures) == 4
-    assert all(reason in f.reason for f in figures)
-    assert all((f.value is None) == (reason != "only 8") for f in figures)
+    estimates = Lira().estimates(context)
+    assert len(estimates) == 4
+    assert all(reason in f.reason for f in estimates)
+    assert all((f.value is None) == (reason != "only 8") for f in estimates)

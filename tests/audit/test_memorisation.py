@@ -7,7 +7,7 @@ import pytest
 
 from forgetflow.audit.context import FLOOR, AuditContext
 from forgetflow.audit.memorisation import Memorisation, memorisation, terciles
-from forgetflow.audit.protocol import Figure
+from forgetflow.audit.protocol import Estimate
 
 MakeContext = Callable[..., AuditContext]
 COUNT = 18
@@ -38,8 +38,8 @@ def made(make_context: MakeContext, **pools: np.ndarray) -> AuditContext:
     return make_context([0] * 5, [0] * COUNT, [0] * 5, **usual | pools)
 
 
-def found(context: AuditContext) -> dict[tuple[str, str], Figure]:
-    return {(one.contender, one.statistic): one for one in Memorisation().figures(context)}
+def found(context: AuditContext) -> dict[tuple[str, str], Estimate]:
+    return {(one.contender, one.statistic): one for one in Memorisation().estimates(context)}
 
 
 def test_memorisation_is_the_gain_over_the_first_half(make_context: MakeContext) -> None:
@@ -58,31 +58,31 @@ def test_terciles_are_thirds_by_rank_and_ties_go_by_position() -> None:
     assert np.concatenate(ties).tolist() == [*range(0, 900, 2), *range(1, 900, 2)]
 
 
-def test_figures_per_tercile(make_context: MakeContext) -> None:
+def test_estimates_per_tercile(make_context: MakeContext) -> None:
     # The method forgets the high tercile only: it gets all of it wrong, with p_y = 0.2.
     method = flat(0.6)
     method[HIGH] = 0.2
-    figures = found(made(make_context, method=forgotten(method, flat(0.6))))
+    estimates = found(made(make_context, method=forgotten(method, flat(0.6))))
     expected = {"low": 1.0, "mid": 1.0, "high": 0.5}
     gap = abs(np.log(0.2 / 0.8) - np.log(0.6 / 0.4)) / 2
     for tercile, accuracy in expected.items():
-        assert figures["method", f"accuracy_{tercile}"].value == accuracy
-        assert figures["method", f"accuracy_{tercile}"].target == 1
-        assert figures["oracle", f"accuracy_{tercile}"].value == 1
+        assert estimates["method", f"accuracy_{tercile}"].value == accuracy
+        assert estimates["method", f"accuracy_{tercile}"].target == 1
+        assert estimates["oracle", f"accuracy_{tercile}"].value == 1
         wanted = gap if tercile == "high" else 0
-        assert figures["method", f"margin_gap_{tercile}"].value == pytest.approx(wanted)
-        assert figures[FLOOR, f"margin_gap_{tercile}"].value == pytest.approx(0)
-    assert ("oracle", "margin_gap_high") not in figures
+        assert estimates["method", f"margin_gap_{tercile}"].value == pytest.approx(wanted)
+        assert estimates[FLOOR, f"margin_gap_{tercile}"].value == pytest.approx(0)
+    assert ("oracle", "margin_gap_high") not in estimates
 
 
 def test_oracles_that_choose_do_not_judge_and_the_reverse(make_context: MakeContext) -> None:
     usual = made(make_context, oracle=forgotten(flat(0.1), flat(0.6)))
-    # Another first half of the same order: no figure moves.
+    # Another first half of the same order: no estimate moves.
     choosing = made(make_context, oracle=forgotten(0.1 + GAIN / 2, flat(0.6)))
     assert not np.allclose(memorisation(choosing), memorisation(usual))
-    for place, figure in found(usual).items():
-        assert found(choosing)[place].value == pytest.approx(figure.value)
-    # Another second half: the same terciles, other figures.
+    for place, estimate in found(usual).items():
+        assert found(choosing)[place].value == pytest.approx(estimate.value)
+    # Another second half: the same terciles, other estimates.
     judging = made(make_context, oracle=forgotten(flat(0.1), flat(0.2)))
     assert memorisation(judging) == pytest.approx(memorisation(usual))
     assert found(judging)["oracle", "accuracy_high"].value == 0
@@ -97,7 +97,7 @@ def test_reasons_where_terciles_cannot_be_had(make_context: MakeContext) -> None
     few = make_context([0] * 5, [0] * 14, [0] * 5, oracle=half, second_oracle=half, original=half)
     without = make_context([0] * 5, [0] * 14, [0] * 5, oracle=half, second_oracle=half)
     for context, reason in ((one, "one oracle"), (few, "fewer than 15"), (without, "no original")):
-        figures = found(context)
-        assert figures[FLOOR, "margin_gap_high"].value is None
-        assert reason in figures[FLOOR, "margin_gap_high"].reason
+        estimates = found(context)
+        assert estimates[FLOOR, "margin_gap_high"].value is None
+        assert reason in estimates[FLOOR, "margin_gap_high"].reason
         assert Memorisation().tables(context)["memorisation.csv"] == []

@@ -15,7 +15,7 @@ from forgetflow.audit.performance import (
     difference_interval,
     tug_of_war,
 )
-from forgetflow.audit.protocol import Figure
+from forgetflow.audit.protocol import Estimate
 
 LABELS = np.arange(10) % 2
 MakeContext = Callable[..., AuditContext]
@@ -30,13 +30,13 @@ def table(wrong: int, members: int = 3) -> np.ndarray:
     return np.tile(np.stack([first, 1 - first], axis=1), (members, 1, 1))
 
 
-def by_place(figures: list[Figure]) -> dict[tuple[str, str, str], Figure]:
-    return {(one.contender, one.set, one.statistic): one for one in figures}
+def by_place(estimates: list[Estimate]) -> dict[tuple[str, str, str], Estimate]:
+    return {(one.contender, one.set, one.statistic): one for one in estimates}
 
 
 def test_a_retrained_model_scores_one_and_has_no_gap(make_context: MakeContext) -> None:
     context = make_context(LABELS, LABELS, LABELS, oracle=table(2), second_oracle=table(2))
-    found = by_place(Performance().figures(context))
+    found = by_place(Performance().estimates(context))
     assert found[FLOOR, "all", "tow"].value == pytest.approx(1)
     assert found[FLOOR, "all", "average_gap"].value == pytest.approx(0)
     gap = found[FLOOR, "forget", "gap"]
@@ -49,7 +49,7 @@ def test_a_retrained_model_scores_one_and_has_no_gap(make_context: MakeContext) 
 def test_a_tenth_off_on_every_set(make_context: MakeContext, wrong: int, sign: int) -> None:
     pools = {"oracle": table(2), "second_oracle": table(2), "finetune": table(wrong)}
     context = make_context(LABELS, LABELS, LABELS, **pools)
-    found = by_place(Performance().figures(context))
+    found = by_place(Performance().estimates(context))
     assert found["finetune", "all", "tow"].value == pytest.approx(0.729)
     for name in ("retain", "forget", "test"):
         assert found["finetune", name, "gap"].value == pytest.approx(0.1 * sign)
@@ -79,7 +79,7 @@ def test_average_gap_takes_the_member_rate_as_fourth(make_context: MakeContext) 
         for name, p in (("oracle", oracle), ("forgetful", forgetful))
     }
     context = make_context(LABELS, LABELS, LABELS, second_oracle=both["oracle"], **both)
-    found = by_place(Performance().figures(context))
+    found = by_place(Performance().estimates(context))
     assert found["forgetful", "all", "tow"].value == 1
     assert found["forgetful", "all", "average_gap"].value == pytest.approx(1 / 4)
 
@@ -87,9 +87,9 @@ def test_average_gap_takes_the_member_rate_as_fourth(make_context: MakeContext) 
 def test_average_gap_is_withheld_with_few_records(make_context: MakeContext) -> None:
     tables = table(0)[:, :24]
     context = make_context(LABELS, LABELS[:4], LABELS, oracle=tables, second_oracle=tables)
-    figure = by_place(Performance().figures(context))[FLOOR, "all", "average_gap"]
-    assert figure.value is None
-    assert "fewer than 5" in figure.reason
+    estimate = by_place(Performance().estimates(context))[FLOOR, "all", "average_gap"]
+    assert estimate.value is None
+    assert "fewer than 5" in estimate.reason
 
 
 def test_difference_interval_is_welchs() -> None:

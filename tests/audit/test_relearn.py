@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from forgetflow.audit.context import FLOOR, AuditContext
-from forgetflow.audit.protocol import Figure
+from forgetflow.audit.protocol import Estimate
 from forgetflow.audit.relearn import Relearn, median, relearn_steps
 from forgetflow.training.abilities import Ability
 
@@ -42,47 +42,47 @@ def made(make_context: MakeContext, **pools: np.ndarray) -> AuditContext:
     return make_context([0] * 10, [0] * 10, [0] * 5, settings={"relearn": SETTINGS}, **pools)
 
 
-def found(context: AuditContext) -> dict[tuple[str, str], Figure]:
-    return {(one.contender, one.statistic): one for one in Relearn().figures(context)}
+def found(context: AuditContext) -> dict[tuple[str, str], Estimate]:
+    return {(one.contender, one.statistic): one for one in Relearn().estimates(context)}
 
 
 def test_steps_are_those_that_the_models_are_behind(make_context: MakeContext) -> None:
     context = made(make_context, oracle=behind(9.5, 11.5, 19.5), ascent=behind(2.5, 5.5))
     assert relearn_steps(context, "oracle") == (10, 12, 20)
-    figures = found(context)
-    assert figures["oracle", "steps"].value == 12
-    assert (figures["oracle", "steps"].low, figures["oracle", "steps"].high) == (10, 20)
-    index = figures["ascent", "anamnesis_index"]
+    estimates = found(context)
+    assert estimates["oracle", "steps"].value == 12
+    assert (estimates["oracle", "steps"].low, estimates["oracle", "steps"].high) == (10, 20)
+    index = estimates["ascent", "anamnesis_index"]
     assert index.value == pytest.approx(4.5 / 12)
     assert (index.low, index.high) == pytest.approx((3 / 10, 6 / 12))
-    assert figures["ascent", "steps"].target == 12
+    assert estimates["ascent", "steps"].target == 12
 
 
 def test_the_same_models_have_index_one_and_the_original_zero(make_context: MakeContext) -> None:
     tables = behind(9.5, 11.5, 19.5)
-    figures = found(made(make_context, oracle=tables, second_oracle=tables))
-    twin = figures[FLOOR, "anamnesis_index"]
+    estimates = found(made(make_context, oracle=tables, second_oracle=tables))
+    twin = estimates[FLOOR, "anamnesis_index"]
     assert (twin.value, twin.low, twin.high) == (1.0, 1.0, 1.0)
-    assert figures["original", "anamnesis_index"].value == 0
-    assert figures["original", "steps"].value == 0
+    assert estimates["original", "anamnesis_index"].value == 0
+    assert estimates["original", "steps"].value == 0
 
 
 def test_an_oracle_with_nothing_to_relearn_gives_no_index(make_context: MakeContext) -> None:
-    figures = found(made(make_context, oracle=behind(-1.0), ascent=behind(3.5)))
-    assert figures["ascent", "anamnesis_index"].value is None
-    assert "0 steps" in figures["ascent", "anamnesis_index"].reason
-    assert figures["ascent", "steps"].value == 4
+    estimates = found(made(make_context, oracle=behind(-1.0), ascent=behind(3.5)))
+    assert estimates["ascent", "anamnesis_index"].value is None
+    assert "0 steps" in estimates["ascent", "anamnesis_index"].reason
+    assert estimates["ascent", "steps"].value == 4
 
 
 def test_censored_runs_are_counted_and_never_used(make_context: MakeContext) -> None:
     pools = {"oracle": behind(9.5, 11.5), "ascent": behind(4.5, 90.0, 6.5)}
     context = made(make_context, none=behind(4.5, 90.0), **pools)
-    figures = found(context)
+    estimates = found(context)
     for contender, value in (("ascent", 7.0), ("none", None)):
-        steps = figures[contender, "steps"]
+        steps = estimates[contender, "steps"]
         assert (steps.value, steps.low, steps.high) == (value, None, None)
         assert ">40 steps in 1 of" in steps.reason
-    assert figures["none", "anamnesis_index"].value is None
+    assert estimates["none", "anamnesis_index"].value is None
     tables = Relearn().tables(context)
     rows = [r for r in tables["relearn.csv"] if r["contender"] == "ascent"]
     assert [(r["member"], r["steps"], r["censored"]) for r in rows] == [

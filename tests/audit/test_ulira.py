@@ -114,17 +114,17 @@ def test_interval_covers_the_accuracy() -> None:
     assert all(one.low > 0.5 for one in found)
 
 
-def test_figures(make_context) -> None:
+def test_estimates(make_context) -> None:
     records = {"second_oracle": draws(1, 8, 18), "original": draws(2, 8, 18)}
     records["original"][:, 6:12] += 30
     tables = {name: binary(margins) for name, margins in records.items()}
     context = make_context([0] * 6, [0] * 6, [0] * 6, oracle=binary(draws(0, 8, 18)), **tables)
-    figures = {(f.contender, f.set, f.statistic): f for f in Ulira().figures(context)}
-    assert len(figures) == 2 * 2 * 3
-    known = figures["original", "forget", "accuracy"]
+    estimates = {(f.contender, f.set, f.statistic): f for f in Ulira().estimates(context)}
+    assert len(estimates) == 2 * 2 * 3
+    known = estimates["original", "forget", "accuracy"]
     assert (known.value, known.low, known.target) == (1.0, 1.0, 0.5)
     assert "8 members" in known.reason
-    assert figures["original", "retain", "accuracy"].value < 0.75
+    assert estimates["original", "retain", "accuracy"].value < 0.75
     assert Ulira().tables(context) == {}
 
 
@@ -140,6 +140,6 @@ def test_what_cannot_be_said_is_not(make_context, members, forget, reason) -> No
         oracle=binary(draws(0, 8, count)),
         second_oracle=binary(draws(1, members, count)),
     )
-    figure = next(f for f in Ulira().figures(context) if f.set == "forget")
-    assert (figure.value, figure.low) == (None, None)
-    assert reason in figure.reason
+    estimate = next(f for f in Ulira().estimates(context) if f.set == "forget")
+    assert (estimate.value, estimate.low) == (None, None)
+    assert reason in estimate.reason

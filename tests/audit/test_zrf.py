@@ -47,7 +47,7 @@ def test_it_is_not_the_wrong_copy() -> None:
     assert zrf(tables(certain), tables(uniform))[0] < 0.3
 
 
-def test_figures_aim_at_the_oracle(make_context) -> None:
+def test_estimates_aim_at_the_oracle(make_context) -> None:
     sure, unsure = np.array([0.9, 0.05, 0.05]), np.array([0.6, 0.2, 0.2])
     uniform = np.full(3, 1 / 3)
     context = make_context(
@@ -59,17 +59,17 @@ def test_figures_aim_at_the_oracle(make_context) -> None:
         original=tables(sure, sure),
         ascent=tables(uniform, uniform),
     )
-    figures = {f.contender: f for f in Zrf().figures(context)}
+    estimates = {f.contender: f for f in Zrf().estimates(context)}
     target = np.mean([1 - jensenshannon(p, uniform, base=2) ** 2 for p in (sure, unsure)])
-    assert [f.target for f in figures.values()] == pytest.approx([target] * 4)
-    assert figures["oracle"].value == figures["second oracle"].value == pytest.approx(target)
-    assert figures["original"].value < target < figures["ascent"].value == 1.0
-    assert figures["oracle"].low < target < figures["oracle"].high
+    assert [f.target for f in estimates.values()] == pytest.approx([target] * 4)
+    assert estimates["oracle"].value == estimates["second oracle"].value == pytest.approx(target)
+    assert estimates["original"].value < target < estimates["ascent"].value == 1.0
+    assert estimates["oracle"].low < target < estimates["oracle"].high
     assert Zrf().tables(context) == {}
 
 
 def test_small_sets_are_withheld(make_context) -> None:
     pools = {"oracle": tables(np.eye(2)[0])[:, :14], "second_oracle": tables(np.eye(2)[0])[:, :14]}
-    figures = Zrf().figures(make_context([0] * 5, [0] * 4, [0] * 5, **pools))
-    assert [f.contender for f in figures] == ["oracle", "second oracle"]
-    assert all(f.value is None and "withheld" in f.reason for f in figures)
+    estimates = Zrf().estimates(make_context([0] * 5, [0] * 4, [0] * 5, **pools))
+    assert [f.contender for f in estimates] == ["oracle", "second oracle"]
+    assert all(f.value is None and "withheld" in f.reason for f in estimates)

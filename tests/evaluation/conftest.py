@@ -105,6 +105,7 @@ def make_card() -> Callable[..., ModelCard]:
             "environment": {},
             "recipe": "0" * 64,
             "constituents": (),
+            "features": TensorFeatures((1,), "float32"),
         }
         return ModelCard(**(values | changes))
 

@@ -63,7 +63,7 @@ def test_a_member_without_its_class_in_the_test_set_is_left_out(make_records):
     assert found["auc"]["reason"]
 
 
-def test_no_test_records_no_figure(make_records):
+def test_no_test_records_no_metric(make_records):
     found = measured(Members([0], np.zeros((1, 0, 3), np.float32)), make_records([]))
     assert found["accuracy"] is None
     assert found["reason"]

@@ -41,6 +41,6 @@ def test_what_cannot_be_said_is_not(attacked, make_records) -> None:
     few = EvaluationContext(
         {"unlearned": model, "oracle": model}, {"forget": make_records([0, 1, 0, 1])}, Settings()
     )
-    figures = Distance().measure(few)["unlearned"]["forget"]
-    assert figures["js"] is None
-    assert "fewer than 5" in figures["reason"]
+    metrics = Distance().measure(few)["unlearned"]["forget"]
+    assert metrics["js"] is None
+    assert "fewer than 5" in metrics["reason"]

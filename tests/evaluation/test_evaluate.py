@@ -30,8 +30,8 @@ def context(attacked):
     )
 
 
-def leaves(figures: Mapping[str, Any]) -> Iterator[Any]:
-    for value in figures.values():
+def leaves(metrics: Mapping[str, Any]) -> Iterator[Any]:
+    for value in metrics.values():
         if isinstance(value, Mapping):
             yield from leaves(value)
         else:
@@ -40,8 +40,8 @@ def leaves(figures: Mapping[str, Any]) -> Iterator[Any]:
 
 def test_every_registered_measure_is_there(context) -> None:
     evaluation = evaluate(context)
-    figures = {"records", *MEASURES} - {"constituents"}  # models by table have no members
-    assert set(evaluation.metrics) == figures
+    metrics = {"records", *MEASURES} - {"constituents"}  # models by table have no members
+    assert set(evaluation.metrics) == metrics
     assert evaluation.metrics["records"] == {"forget": 20, "test": 20}
     assert all(name == measure.name for name, measure in MEASURES.items())
 
@@ -51,7 +51,7 @@ def test_metrics_are_numbers_only_and_reasons_stand_apart(context) -> None:
     for evaluation in (evaluate(context), alone):
         assert all(type(leaf) in (int, float) for leaf in leaves(evaluation.metrics))
     assert "membership" not in alone.metrics
-    assert alone.figure("membership.unlearned.auc") is None
+    assert alone.metric("membership.unlearned.auc") is None
     assert "no forget set" in (alone.reason("membership.unlearned.auc") or "")
 
 
@@ -70,7 +70,7 @@ def test_what_is_written_is_read_back(context, tmp_path) -> None:
     ]
     again = read_evaluation(folder)
     assert again == with_extra(evaluation, extra)
-    assert again.figure("points.counted") == 12
+    assert again.metric("points.counted") == 12
     assert again.reason("points.predicted") == "no formula"
     assert read_gate(folder) == verdict
 
@@ -100,7 +100,7 @@ def test_other_leaves_than_numbers_are_refused(leaf) -> None:
         with_extra(Evaluation({}), {"extra": {"leaf": leaf}})
 
 
-def test_extra_figures_cannot_replace_a_measure(context) -> None:
+def test_extra_metrics_cannot_replace_a_measure(context) -> None:
     with pytest.raises(ValueError, match="accuracy"):
         with_extra(evaluate(context), {"accuracy": {"unlearned": {"test": 1.0}}})
 
@@ -124,3 +124,6 @@ def test_damaged_or_missing_files_say_what_to_do(tmp_path) -> None:
     with pytest.raises(InputError, match="damaged"):
         read_evaluation(tmp_path)
     assert read_gate(tmp_path) is None
+    (tmp_path / "gate.json").write_text('{"passed": true, "checks": [{"name": "controls"}]}')
+    with pytest.raises(InputError, match="damaged"):
+        read_gate(tmp_path)

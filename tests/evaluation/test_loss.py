@@ -17,9 +17,9 @@ def test_every_loss_falls_into_one_bin_both_ends_included() -> None:
 def test_statistics_and_table(attacked) -> None:
     losses = np.array([0.5] * 10 + [2.0] * 9 + [20.0])
     context = attacked(unlearned=(losses, losses), oracle=(losses, losses))
-    figures = Loss().measure(context)["unlearned"]["forget"]
-    assert figures["mean"] == pytest.approx((5 + 18 + 20) / 20)
-    assert figures["median"] == pytest.approx(1.25)
+    metrics = Loss().measure(context)["unlearned"]["forget"]
+    assert metrics["mean"] == pytest.approx((5 + 18 + 20) / 20)
+    assert metrics["median"] == pytest.approx(1.25)
     rows = Loss().tables(context)[TABLE]
     assert len(rows) == 2 * 2 * (len(BIN_EDGES) - 1)
     assert list(rows[0]) == ["bin_low", "bin_high", "model", "set", "share"]
@@ -32,6 +32,6 @@ def test_few_records_are_withheld(attacked, make_records) -> None:
     for count, withheld in ((4, True), (5, False)):
         sets = {"forget": make_records([0] * count)}
         few = EvaluationContext(context.models, sets, Settings())
-        figures = Loss().measure(few)["unlearned"]["forget"]
-        assert (figures["mean"] is None) == withheld
+        metrics = Loss().measure(few)["unlearned"]["forget"]
+        assert (metrics["mean"] is None) == withheld
         assert (not Loss().tables(few)[TABLE]) == withheld

@@ -77,9 +77,9 @@ def test_a_difference_in_class_mix_is_not_memory(make_records, model_with_losses
     model = model_with_losses(forget + test, loss_of_class[forget + test])
     sets = {"forget": make_records(forget), "test": make_records(test, start=24)}
     context = EvaluationContext({"unlearned": model, "oracle": model}, sets, Settings())
-    figures = Membership().measure(context)
-    assert figures["pairs"] == 16
-    assert figures["unlearned"]["auc"] == figures["unlearned"]["attack_accuracy"] == 0.5
+    metrics = Membership().measure(context)
+    assert metrics["pairs"] == 16
+    assert metrics["unlearned"]["auc"] == metrics["unlearned"]["attack_accuracy"] == 0.5
     assert auc(loss_of_class[forget], loss_of_class[test]) > 0.7
 
 
@@ -88,11 +88,11 @@ def test_gaps_keep_their_sign(attacked) -> None:
     context = attacked(
         unlearned=(spread(5, 6), spread(1, 2)), parent=(spread(0, 0.5), spread(1, 2)), oracle=unseen
     )
-    figures = Membership().measure(context)
-    assert figures["oracle"]["auc"] == 0.5
-    assert "gap_to_oracle" not in figures["oracle"]
-    assert figures["unlearned"] == {"auc": 0.0, "gap_to_oracle": -0.5, "attack_accuracy": 1.0}
-    assert figures["parent"] == {"auc": 1.0, "gap_to_oracle": 0.5, "attack_accuracy": 1.0}
+    metrics = Membership().measure(context)
+    assert metrics["oracle"]["auc"] == 0.5
+    assert "gap_to_oracle" not in metrics["oracle"]
+    assert metrics["unlearned"] == {"auc": 0.0, "gap_to_oracle": -0.5, "attack_accuracy": 1.0}
+    assert metrics["parent"] == {"auc": 1.0, "gap_to_oracle": 0.5, "attack_accuracy": 1.0}
 
 
 def test_infinite_losses_are_only_large(attacked) -> None:
@@ -102,10 +102,10 @@ def test_infinite_losses_are_only_large(attacked) -> None:
     assert Membership().measure(context)["unlearned"]["attack_accuracy"] == 1.0
 
 
-def test_without_an_oracle_there_is_no_figure(attacked) -> None:
-    figures = Membership().measure(attacked(unlearned=(spread(1, 2), spread(1, 2))))
-    assert figures["unlearned"] is None
-    assert "oracle" in figures["reason"]
+def test_without_an_oracle_there_is_no_metric(attacked) -> None:
+    metrics = Membership().measure(attacked(unlearned=(spread(1, 2), spread(1, 2))))
+    assert metrics["unlearned"] is None
+    assert "oracle" in metrics["reason"]
 
 
 @pytest.mark.parametrize(
@@ -117,15 +117,15 @@ def test_nothing_to_compare(make_records, model_with_losses, forget, test, reaso
     model = model_with_losses(labels, np.ones(len(labels)))
     sets = {"forget": make_records(forget), "test": make_records(test, start=len(forget))}
     context = EvaluationContext({"unlearned": model, "oracle": model}, sets, Settings())
-    figures = Membership().measure(context)
-    assert figures["oracle"] is None
-    assert reason in figures["reason"]
+    metrics = Membership().measure(context)
+    assert metrics["oracle"] is None
+    assert reason in metrics["reason"]
 
 
 def test_too_few_pairs_for_the_folds(attacked) -> None:
     sides = (spread(1, 2), spread(1, 2))
     context = attacked({"evaluate": {"attack_folds": 21}}, unlearned=sides, oracle=sides)
-    figures = Membership().measure(context)["unlearned"]
-    assert figures["auc"] == 0.5
-    assert figures["attack_accuracy"] is None
-    assert "21 folds" in figures["reason"]
+    metrics = Membership().measure(context)["unlearned"]
+    assert metrics["auc"] == 0.5
+    assert metrics["attack_accuracy"] is None
+    assert "21 folds" in metrics["reason"]

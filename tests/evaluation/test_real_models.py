@@ -5,9 +5,9 @@ import pytest
 
 from forgetflow.config.settings import Settings
 from forgetflow.evaluation.context import EvaluationContext
+from forgetflow.evaluation.cost import retrained_samples
 from forgetflow.evaluation.evaluate import evaluate
 from forgetflow.evaluation.gate import check_gate
-from forgetflow.evaluation.points import points
 from forgetflow.keys.digests import keyed_hashes
 from forgetflow.partition.forecast import restart_slices
 from forgetflow.partition.registry import place
@@ -109,27 +109,27 @@ def test_publishing_the_parent_is_caught_and_rebuilding_is_not(
     exact, _ = evaluated(space, parent, forget, oracle, METHODS["sisa"])
 
     assert idle.metrics["membership"]["unlearned"] == idle.metrics["membership"]["parent"]
-    assert idle.figure("membership.unlearned.gap_to_oracle") > 0.2
+    assert idle.metric("membership.unlearned.gap_to_oracle") > 0.2
     assert not check_gate(idle.metrics, SETTINGS.gate, "approximate", 30).passed
 
-    assert abs(exact.figure("membership.unlearned.gap_to_oracle")) < 0.1
+    assert abs(exact.metric("membership.unlearned.gap_to_oracle")) < 0.1
     assert (
-        exact.figure("accuracy.unlearned.forget") < idle.figure("accuracy.unlearned.forget") - 0.3
+        exact.metric("accuracy.unlearned.forget") < idle.metric("accuracy.unlearned.forget") - 0.3
     )
     assert check_gate(exact.metrics, SETTINGS.gate, "exact", 30).passed
     for path in ("forget.js", "forget.identical"):
-        near, far = (e.figure(f"distance.unlearned.{path}") for e in (exact, idle))
+        near, far = (e.metric(f"distance.unlearned.{path}") for e in (exact, idle))
         assert near < far if path.endswith("js") else near > far
 
 
-def test_two_exact_methods_have_the_same_figures(space, parent, forget, oracle) -> None:
+def test_two_exact_methods_have_the_same_metrics(space, parent, forget, oracle) -> None:
     sisa, _ = evaluated(space, parent, forget, oracle, METHODS["sisa"])
     retrain, _ = evaluated(space, parent, forget, oracle, METHODS["retrain"])
     assert sisa.metrics == retrain.metrics
     assert sisa.tables == retrain.tables
 
 
-def test_figures_do_not_depend_on_the_order_of_records(space, parent, forget, oracle) -> None:
+def test_metrics_do_not_depend_on_the_order_of_records(space, parent, forget, oracle) -> None:
     first, _ = evaluated(space, parent, forget, oracle, METHODS["none"])
     order = keyed_hashes(3, "shuffle", space.records.record_ids).argsort()
     sets = {"forget": space.records.take(order[forget[order]]), "test": clusters(200, 1, "test")}
@@ -155,11 +155,11 @@ def test_the_counter_follows_the_formula(space, parent, chosen) -> None:
     cost = cost_of(space.store, [key for job in jobs for key in job.fresh])
     restarts = restart_slices(space.assignment, forget)
     sizes = space.assignment.take(~forget).sizes()
-    figures = points(cost.backward_samples, sizes, restarts, EPOCHS)
+    metrics = retrained_samples(cost.backward_samples, sizes, restarts, EPOCHS)
     slices = sum(sizes.shape[1] - first for first in restarts.values())
     assert slices == cost.states
-    assert abs(figures["counted"] - figures["predicted"]) < 2 * BATCH * slices
-    assert 0 < figures["share_of_full"] <= 1.02
+    assert abs(metrics["counted"] - metrics["predicted"]) < 2 * BATCH * slices
+    assert 0 < metrics["share_of_full"] <= 1.02
 
 
 def test_shared_constituents_compute_once_and_change_nothing(space, parent) -> None:

@@ -44,8 +44,8 @@ def test_a_row_holds_what_was_measured(deletion) -> None:
     values = summarise(deletion()).values
     assert values["generation"] == "b1"
     assert (values["method"], values["guarantee"]) == ("sisa", "exact")
-    assert values["forget_accuracy"] == deletion().evaluation.figure("accuracy.unlearned.forget")
-    assert values["membership_auc_oracle"] == deletion().evaluation.figure("membership.oracle.auc")
+    assert values["forget_accuracy"] == deletion().evaluation.metric("accuracy.unlearned.forget")
+    assert values["membership_auc_oracle"] == deletion().evaluation.metric("membership.oracle.auc")
     assert (values["records_retrained"], values["records_full_retraining"]) == (1500, 6000.0)
     assert values["seconds"] is None
     assert summarise(deletion()).missing["seconds"] == "not measured"

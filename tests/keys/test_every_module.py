@@ -180,8 +180,8 @@ def test_a_key_changes_with_each_module_it_stands_on_and_with_no_other(made, mon
         assert after == expected, module
 
 
-def test_a_changed_vote_changes_figures_and_no_model(made):
-    """The leak that hand-kept lists had: how constituents are combined decides every figure."""
+def test_a_changed_vote_changes_metrics_and_no_model(made):
+    """The leak that hand-kept lists had: how constituents are combined decides every metric."""
     for module in ("forgetflow.training.aggregation", "forgetflow.training.ensemble"):
         touched = {name for name, (_, roots) in made.items() if module in closure(roots)}
         assert {"evaluation", "audit", "attribution grad_dot"} <= touched

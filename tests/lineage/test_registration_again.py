@@ -205,10 +205,10 @@ class TestRefusals:
             register(project, replace(facts, card=replace(facts.card, recipe="x")))
 
     def test_a_child_before_its_parent(self, project, models):
-        with pytest.raises(InputError, match="register 'original' first"):
+        with pytest.raises(InputError, match="'original', which is not registered"):
             register(project, models.facts(project, "b1"))
         models.facts(project, "original")
-        with pytest.raises(InputError, match="register 'original' first"):
+        with pytest.raises(InputError, match="'original', which is not registered"):
             register(project, models.facts(project, "b1"))
 
     def test_a_deleted_experiment(self, project):

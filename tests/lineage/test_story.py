@@ -71,14 +71,14 @@ METRICS = {
 
 class TestEvidence:
     def test_puts_the_judges_beside_the_model(self, tree):
-        figures = evidence(tree, replace(tree.by_number[2], metrics=METRICS))
-        assert list(figures) == [
+        metrics = evidence(tree, replace(tree.by_number[2], metrics=METRICS))
+        assert list(metrics) == [
             "accuracy.test",
             "membership.auc",
             "membership.pairs",
             "loss.forget.mean",
         ]
-        assert list(figures["accuracy.test"].items()) == [
+        assert list(metrics["accuracy.test"].items()) == [
             ("unlearned", 0.9),
             ("oracle", 0.91),
             ("parent", 0.93),

@@ -6,6 +6,7 @@ from dataclasses import replace
 import pytest
 
 from forgetflow.config.project import Project
+from forgetflow.files.jsonable import from_json
 from forgetflow.lineage.tree import as_json, as_mermaid, as_text, batch_text, count, read_tree
 from forgetflow.lineage.version import LineageTree
 
@@ -96,7 +97,7 @@ class TestMermaid:
 class TestJson:
     def test_round_trip(self, tree, nobody):
         for one in (tree, nobody):
-            assert LineageTree.from_json(json.loads(as_json(one))) == one
+            assert from_json(LineageTree, json.loads(as_json(one))) == one
 
     def test_speaks_of_versions(self, tree):
         data = json.loads(as_json(tree))

@@ -9,6 +9,7 @@ from forgetflow.evaluation.gate import Check, GateVerdict, check_gate
 from forgetflow.evaluation.loss import BIN_EDGES
 from forgetflow.evaluation.report import Entry
 from forgetflow.pages.report import report_page, verdict
+from forgetflow.records.schema import TensorFeatures
 from forgetflow.training.card import ModelCard
 from forgetflow.training.promise import Approximate, Certified, Exact
 
@@ -27,6 +28,7 @@ CARD = {
     "environment": {},
     "recipe": "0" * 64,
     "constituents": (),
+    "features": TensorFeatures((1,), "float32"),
 }
 MODELS = ("unlearned", "parent", "original", "oracle")
 SHARES = np.full(len(BIN_EDGES) - 1, 1 / (len(BIN_EDGES) - 1)).tolist()
@@ -37,7 +39,7 @@ def check(name: str, outcome: str = "passed", reason: str = "it is", note: str =
 
 
 def metrics() -> dict:
-    """Figures of a deletion, no two alike."""
+    """Metrics of a deletion, no two alike."""
     value = iter(np.linspace(0.301, 0.899, 60).round(3).tolist())
     return {
         "records": {"forget": 20, "retain": 80, "test": 40},
@@ -68,12 +70,12 @@ def deletion(batch="b1", extra=None, checks=(), **changes) -> Entry:
 
 
 def original() -> Entry:
-    figures = {"accuracy": {"original": {"test": 0.95, "retain": 0.99}}}
-    gate = check_gate(figures, GateSettings(), "exact", 0, {})
-    return Entry(ModelCard(generation="original", **CARD), Evaluation(figures, {}, {}), gate)
+    metrics = {"accuracy": {"original": {"test": 0.95, "retain": 0.99}}}
+    gate = check_gate(metrics, GateSettings(), "exact", 0, {})
+    return Entry(ModelCard(generation="original", **CARD), Evaluation(metrics, {}, {}), gate)
 
 
-def test_every_figure_that_was_measured_is_there(read) -> None:
+def test_every_metric_that_was_measured_is_there(read) -> None:
     page = read(report_page([original(), deletion()]))
     known = metrics()
     for by_set in known["accuracy"].values():
@@ -141,7 +143,7 @@ def test_what_the_audit_found_is_said(misbehaving, read) -> None:
     page = read(report_page([deletion(extra={"audit": found})]))
     assert "Audited by 16 models per contender" in page.text
     assert "with accuracy 0.612 (U-LiRA; two pools of retrained models: 0.505" in page.text
-    assert ("rely on no figure of the audit" in page.text) == bool(misbehaving)
+    assert ("rely on no estimate of the audit" in page.text) == bool(misbehaving)
     assert ("failed" in page.values("class", "p")) == bool(misbehaving)
 
 

@@ -6,13 +6,13 @@ from forgetflow.pages.arcane import arcane_page
 from forgetflow.pages.forest import forest_page
 from forgetflow.pages.sharding import sharding_page
 from forgetflow.studies.arcane import ArcaneStudy
-from forgetflow.studies.arcane_grid import ArcaneGrid
+from forgetflow.studies.arcane_grid import ArcaneGrid, Head
 from forgetflow.studies.draws import KINDS
 from forgetflow.studies.forest import ForestStudy
 from forgetflow.studies.forest_grid import ForestGrid
-from forgetflow.studies.grid import Grid
-from forgetflow.studies.paper import paper_rows
-from forgetflow.studies.sharding import MODES, Sharding
+from forgetflow.studies.sharding import Sharding
+from forgetflow.studies.sharding_counts import MODES
+from forgetflow.studies.sharding_grid import ShardingGrid
 
 
 def shown(value: float) -> str:
@@ -20,7 +20,7 @@ def shown(value: float) -> str:
 
 
 def sharding() -> Sharding:
-    grid = Grid.of([1, 3], [1, 2], [1, 6], seeds=2, draws=400)
+    grid = ShardingGrid((1, 3), (1, 2), (1, 6), seeds=2, draws=400)
     cells, counts = [], []
     for number, (shards, slices) in enumerate(grid.cells):
         accuracy = {f"accuracy_{n}": 0.5 + number / 10 + i / 50 for i, n in enumerate(ENDS)}
@@ -37,7 +37,7 @@ def sharding() -> Sharding:
             for mode in MODES
         ]
     facts = {"records": 1234, "model": {"hidden": [8]}}
-    return Sharding(grid, facts, cells, counts, paper_rows())
+    return Sharding.of(grid, facts, cells, counts)
 
 
 ENDS = ("mean", "vote", "lone")
@@ -45,7 +45,7 @@ ENDS = ("mean", "vote", "lone")
 
 def forest() -> ForestStudy:
     asked = {"seeds": 2, "singles": 5, "rounds": 2, "candidates": 30, "subjects": 1}
-    grid = ForestGrid.of([0, 3], batches=[10, 20], **asked)
+    grid = ForestGrid((0, 3), batches=(10, 20), **asked)
     depths, deletions = [], []
     for depth in grid.depths:
         row = {"random_depth": depth, "seeds": 2, "equal": 2, "nodes": 4321, "megabytes": 2.5}
@@ -63,12 +63,12 @@ def forest() -> ForestStudy:
                 costs |= {f"speedup_{unit}": 10 - number, f"speedup_{unit}_median": None}
             who = {"random_depth": depth, "kind": kind, "records": size}
             deletions.append(who | costs | {"deletions": 5, "subtrees": 123.4})
-    return ForestStudy(grid, {"records": 1234, "test_records": 60}, depths, deletions)
+    return ForestStudy.of(grid, {"records": 1234, "test_records": 60}, depths, deletions)
 
 
 def arcane() -> ArcaneStudy:
-    heads = ["gaussian", "autoencoder"]
-    grid = ArcaneGrid.of(heads, [0.5], [1, 5], [1, 4], seeds=2, draws=30, hidden=[3], rate=None)
+    heads: tuple[Head, ...] = ("gaussian", "autoencoder")
+    grid = ArcaneGrid(heads, (0.5,), (1, 5), (1, 4), seeds=2, draws=30, hidden=(3,), rate=None)
     learned = [("all", 1.0), ("joint", 0.5), ("threshold", 0.5), ("random", 0.5)]
     whole = [(name, "all", 1.0) for name in ("joint", "sisa")]
     models = [
@@ -110,7 +110,7 @@ def test_sharding_shows_every_cell_and_uniform_count(read) -> None:
         assert f"{cell['shards']} {cell['slices']} {' '.join(figures)}" in page.text
     assert page.text.count("served together") == 3 + len(study.cells) * 2  # charts, and the table
     assert len(page.labels()) == 3 + 6 + 1
-    assert f"0 of {study.check['compared']:.0f} counted means lie within 3 sigma" in page.text
+    assert f"0 of {study.check.compared} counted means lie within 3 sigma" in page.text
     assert "1,234 records: 4 combinations of shards and slices, 2 builds each" in page.text
 
 

@@ -13,6 +13,7 @@ from forgetflow.cli import texts
 from forgetflow.config.partition import PartitionSettings
 from forgetflow.config.settings import Settings, parse_settings
 from forgetflow.errors import InputError
+from forgetflow.files.jsonable import to_json
 from forgetflow.partition import expectation, forecast
 from forgetflow.partition.assignment import Assignment
 from forgetflow.partition.distribution import MAX_BANDS, layout_for, layout_of, shard_sizes
@@ -191,7 +192,7 @@ def test_a_layout_is_a_valid_setting_that_counts_everybody(rule, people, shards)
     assert total == pytest.approx(priors.sum())
     assert found == layout_of(priors, found.thresholds, found.shards, sizes)
     if rule == "points":
-        assert found.points <= 1.01 * uniform(priors, shards, sizes).points + 1e-9
+        assert found.samples <= 1.01 * uniform(priors, shards, sizes).samples + 1e-9
 
 
 @settings(max_examples=40, deadline=None)
@@ -230,9 +231,9 @@ def test_what_is_no_probability_is_refused(priors):
 def test_equal_deletions_cost_what_uniform_sharding_costs():
     priors = np.random.default_rng(1).beta(0.3, 6, 5000)
     deletions, points = (layout_for(priors, 20, rule=rule) for rule in ("deletions", "points"))
-    reference = uniform(priors, 20).points
-    assert deletions.points == pytest.approx(reference, rel=0.02)
-    assert points.points < 0.6 * reference
+    reference = uniform(priors, 20).samples
+    assert deletions.samples == pytest.approx(reference, rel=0.02)
+    assert points.samples < 0.6 * reference
     assert len(points.shards) <= MAX_BANDS
 
 
@@ -248,13 +249,13 @@ def test_points_are_the_fewest_of_all_layouts(people, shards):
     found = layout_for(priors, shards, sizes, rule="points")
     bounds = np.unique(priors)[:-1].tolist()
     everything = [
-        layout_of(priors, cut, shares, sizes).points
+        layout_of(priors, cut, shares, sizes).samples
         for bands in range(1, min(len(bounds) + 1, shards) + 1)
         for cut in combinations(bounds, bands - 1)
         for shares in product(range(1, shards + 1), repeat=bands)
         if sum(shares) == shards
     ]
-    assert min(everything) - 1e-9 <= found.points <= 1.01 * min(everything) + 1e-9
+    assert min(everything) - 1e-9 <= found.samples <= 1.01 * min(everything) + 1e-9
 
 
 def test_points_are_expected_over_hashes():
@@ -271,7 +272,7 @@ def test_points_are_expected_over_hashes():
         for seed in range(300)
     ]
     assert max(layout.shards) > 1
-    assert agree(costs, layout.points)
+    assert agree(costs, layout.samples)
 
 
 @pytest.fixture(scope="module")
@@ -445,7 +446,7 @@ def test_a_recommendation_compares_layouts_on_the_records(crowd):
     assert found.best.rule == "points"
     assert found.subjects == 400
     assert found.full_retraining == 40.0 * len(crowd)
-    advice = json.loads(json.dumps(found.to_json()))["recommended"]
+    advice = json.loads(json.dumps(to_json(found)))["recommended"]
     assert advice.pop("rule") == "points"
     followed = parse_settings({"partition": advice})
     text = texts.layouts(found)
@@ -457,13 +458,13 @@ def test_a_recommendation_compares_layouts_on_the_records(crowd):
     assert again.best.rule == "params"
     assert again.best.sequential == found.best.sequential
     assert "Keep the layout" in texts.layouts(again)
-    assert recommend(crowd, followed).to_json() == again.to_json()
+    assert to_json(recommend(crowd, followed)) == to_json(again)
 
 
 def test_equal_priors_need_no_bands():
     found = recommend(people([(f"s{i}", 0.1) for i in range(50)]), Settings())
     assert found.best.rule == "uniform"
-    assert found.to_json()["recommended"]["band_shards"] == []
+    assert to_json(found)["recommended"]["band_shards"] == []
     assert "band_shards: []" in texts.layouts(found)
 
 

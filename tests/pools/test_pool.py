@@ -50,7 +50,7 @@ def built(lab, trial, seed, keep):
 )
 def test_built_members_are_what_the_pipeline_builds(lab, trial, contender, kept):
     plan = trial.procedure(contender, 3)
-    plan.grow()
+    plan.train()
     for number, seed in enumerate(plan.seeds):
         assert member(plan, number) == built(lab, trial, seed, getattr(trial, kept))
 
@@ -58,7 +58,7 @@ def test_built_members_are_what_the_pipeline_builds(lab, trial, contender, kept)
 @pytest.mark.parametrize("method", ["sisa", "retrain"])
 def test_exact_members_are_builds_without_the_forgotten(lab, trial, method):
     plan = trial.procedure(method, 3)
-    plan.grow()
+    plan.train()
     for number, seed in enumerate(plan.seeds):
         assert member(plan, number) == built(lab, trial, seed, trial.retain)
 
@@ -66,7 +66,7 @@ def test_exact_members_are_builds_without_the_forgotten(lab, trial, method):
 @pytest.mark.parametrize("method", ["finetune", "ascent"])
 def test_approximate_members_are_what_the_method_makes_of_their_own_original(lab, trial, method):
     plan = trial.procedure(method, 3)
-    plan.grow()
+    plan.train()
     for number, seed in enumerate(plan.seeds):
         space = lab.space(trial.space.records).with_seed(seed)
         view = lab.view(space, lab.build(space), trial.forget, method)
@@ -99,22 +99,22 @@ def test_a_pool_grows_and_is_shared(trial, monkeypatch):
     monkeypatch.setattr(
         procedure_module, "put_member", lambda *given: made.append(given[3]) or put(*given)
     )
-    trial.procedure("oracle", 3).grow()
+    trial.procedure("oracle", 3).train()
     assert len(made) == 3
     bigger = trial.procedure("oracle", 5)
     assert bigger.keys[:3] == trial.procedure("oracle", 3).keys
     assert bigger.missing() == [3, 4]
-    bigger.grow()
+    bigger.train()
     assert len(made) == 5
-    bigger.grow()
+    bigger.train()
     assert len(made) == 5
 
 
 @pytest.mark.parametrize("contender", ["oracle", "finetune", "sisa"])
-def test_killed_while_growing_it_goes_on_with_the_same_bytes(lab, trial, contender, monkeypatch):
+def test_killed_while_training_it_goes_on_with_the_same_bytes(lab, trial, contender, monkeypatch):
     monkeypatch.setattr(procedure_module, "GROUP", 2)
     whole = replace(trial, space=lab.space(trial.space.records)).procedure(contender, 5)
-    whole.grow()
+    whole.train()
     put, left = procedure_module.put_member, 3
 
     def dying(*given):
@@ -128,26 +128,26 @@ def test_killed_while_growing_it_goes_on_with_the_same_bytes(lab, trial, contend
     with monkeypatch.context() as patch:
         patch.setattr(procedure_module, "put_member", dying)
         with pytest.raises(KeyboardInterrupt):
-            plan.grow()
+            plan.train()
     assert plan.missing()
-    plan.grow()
+    plan.train()
     assert [member(plan, m) for m in range(5)] == [member(whole, m) for m in range(5)]
 
 
 def test_a_damaged_member_is_made_again(trial, lab):
     plan = trial.procedure("oracle", 2)
-    plan.grow()
+    plan.train()
     before = member(plan, 1)
     path = lab.path(plan.store, plan.keys[1])
     path.write_bytes(path.read_bytes()[:-1])
     assert plan.missing() == [1]
-    plan.grow()
+    plan.train()
     assert member(plan, 1) == before
 
 
 def test_who_learned_from_a_record_is_known_of_members_too(trial):
     for name in ("original", "oracle", "finetune", "sisa"):
-        trial.procedure(name, 2).grow()
+        trial.procedure(name, 2).train()
     digests = trial.space.records.digests[np.flatnonzero(trial.forget)[:1]]
     found = {receipt.key for receipt in trial.space.store.learned_from(digests)}
     assert set(trial.procedure("original", 2).keys) <= found
@@ -167,7 +167,7 @@ def test_a_second_batch_starts_from_the_first_ones_procedure(folder):
     plan = trial.procedure("none", 2)
     assert plan.keys == alone.procedure("finetune", 2).keys
     after = trial.procedure("sisa", 2)
-    after.grow()
+    after.train()
     assert not after.missing()
     assert not alone.procedure("finetune", 2).missing(), "parents are kept, too"
 
@@ -221,7 +221,7 @@ def test_predictions_are_those_of_the_pipelines_ensemble(
     )
     forget = mask_of(records, 3)
     plan = Comparison(space, space.everything, (), "t", ~forget, forget).procedure("original", 2)
-    plan.grow()
+    plan.train()
     found = plan.pool().probabilities(records.inputs)
     for number, seed in enumerate(plan.seeds):
         own = space.with_seed(seed)
@@ -234,7 +234,7 @@ def test_predictions_are_those_of_the_pipelines_ensemble(
 
 def test_a_network_is_a_copy(trial):
     plan = trial.procedure("oracle", 1)
-    plan.grow()
+    plan.train()
     inputs = trial.space.records.inputs
     before = plan.pool().probabilities(inputs)
     network = plan.pool().network(0)
@@ -248,14 +248,14 @@ def test_costs_are_those_of_the_step_itself(trial):
     facts = {}
     for name in ("original", "sisa", "retrain", "finetune", "none"):
         plan = trial.procedure(name, 2)
-        plan.grow()
+        plan.train()
         facts[name] = plan.pool().facts[0]["samples"]
     assert 0 < facts["finetune"] < facts["sisa"] < facts["retrain"] <= facts["original"]
     assert facts["none"] == facts["original"], "the pool of doing nothing is the original's"
 
 
-def test_a_pool_that_is_not_grown_says_so(trial):
-    with pytest.raises(VerdictError, match="grow the pool"):
+def test_a_pool_that_is_not_trained_says_so(trial):
+    with pytest.raises(VerdictError, match="train the pool"):
         _ = trial.procedure("oracle", 1).pool().facts
 
 
@@ -271,7 +271,7 @@ def test_untrained_networks_differ_by_seed(trial):
 def test_a_method_without_a_joint_run_is_run_job_by_job(trial, monkeypatch):
     """`run_many` is an option: a method of its own file needs `run` only."""
     plan = trial.procedure("finetune", 2)
-    plan.grow()
+    plan.train()
     expected = [member(plan, m) for m in range(2)]
 
     class Plain:
@@ -291,7 +291,7 @@ def test_a_method_without_a_joint_run_is_run_job_by_job(trial, monkeypatch):
     for key in plan.keys:
         plan.store.remove(key)
     again = trial.procedure("finetune", 2)
-    again.grow()
+    again.train()
     assert [member(again, m) for m in range(2)] == expected
 
 
@@ -300,7 +300,7 @@ def test_the_cost_of_an_exact_member_is_that_of_the_pipelines_deletion(lab, tria
     from forgetflow.unlearning.cost import cost_of
 
     plan = trial.procedure("sisa", 2)
-    plan.grow()
+    plan.train()
     for number, seed in enumerate(plan.seeds):
         space = lab.space(trial.space.records).with_seed(seed)
         view = lab.view(space, lab.build(space), trial.forget, "sisa")
@@ -320,11 +320,11 @@ def test_every_member_can_have_records_of_its_own(lab, records):
     masks = rng.random((4, len(records))) < 0.6
     masks[3] = masks[0]
     procedure = Procedure(space, seeds, masks)
-    procedure.grow()
+    procedure.train()
     for member, (seed, mask) in enumerate(zip(seeds, masks, strict=True)):
         alone = Procedure(lab.space(records), [seed], mask)
         assert alone.keys == [procedure.keys[member]]
-        alone.grow()
+        alone.train()
         one, other = (read_member(p.store, alone.keys[0]) for p in (alone, procedure))
         assert one.keys() == other.keys()
         for shard, weights in one.items():
@@ -353,7 +353,7 @@ def test_what_a_method_prepares_is_told_apart_from_what_it_costs(lab, records):
     forget[[0, 1, 2]] = True
     comparison = Comparison(space, space.everything, (), "t", ~forget, forget)
     procedure = comparison.procedure("ssd", 2)
-    procedure.grow()
+    procedure.train()
     affected = np.isin(space.assignment.shard, space.occupied(forget))
     for facts in procedure.pool().facts:
         assert facts["samples"] == 3

@@ -18,6 +18,7 @@ from forgetflow.config.data import DataSettings
 from forgetflow.config.model import ModelSettings
 from forgetflow.config.project import Project
 from forgetflow.errors import VerdictError
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.keys.digests import bytes_digest
 from forgetflow.models.build import build
 from forgetflow.records.extractor import Extractor, project_extractor, rounded
@@ -28,7 +29,6 @@ from forgetflow.records.schema import (
     ExtractedFeatures,
     RecordSchema,
     TensorFeatures,
-    features_from_json,
 )
 from forgetflow.records.sources.registry import import_records
 from forgetflow.serving.extractor import feature_layer, write_extractor
@@ -165,7 +165,7 @@ def test_records_keep_all_but_their_features(digits, whole, lenet):
         assert whole.table[name].equals(digits.table[name])
     assert not (whole.digests == digits.digests).all(axis=1).any()
     assert RecordSchema.from_arrow(whole.table.schema) == whole.schema
-    assert RecordSchema.from_json(json.loads(json.dumps(whole.schema.to_json()))) == whole.schema
+    assert from_json(RecordSchema, json.loads(json.dumps(to_json(whole.schema)))) == whole.schema
 
 
 def test_another_extractor_makes_other_records(tmp_path, digits, whole):
@@ -386,9 +386,11 @@ def test_folder_and_digest_go_together(data):
 def test_an_extractor_of_extracted_features_is_no_kind():
     inner = {"kind": "extracted", "shape": [3], "dtype": "float32", "extractor": "a" * 64}
     tensor = {"kind": "tensor", "shape": [3], "dtype": "float32"}
-    assert features_from_json({**inner, "raw": tensor}).raw == TensorFeatures((3,), "float32")
-    with pytest.raises(ValueError, match="unknown kind"):
-        features_from_json({**inner, "raw": {**inner, "raw": tensor}})
+    whole = {"class_names": ["a"], "features": {**inner, "raw": tensor}, "version": 1}
+    assert from_json(RecordSchema, whole).features.raw == TensorFeatures((3,), "float32")
+    for wrong in ({**inner, "raw": whole["features"]}, {**tensor, "kind": "other"}, inner):
+        with pytest.raises(ValueError, match="RecordSchema"):
+            from_json(RecordSchema, {**whole, "features": wrong})
 
 
 def test_the_digest_covers_the_weights(tmp_path, lenet):

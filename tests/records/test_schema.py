@@ -6,6 +6,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.keys.digests import keyed_hash
 from forgetflow.records.record_set import build_record_set
 from forgetflow.records.schema import ColumnFeatures, RecordSchema, TensorFeatures, tensor_array
@@ -36,7 +37,7 @@ def columns(**changes):
 
 @pytest.mark.parametrize("schema", [TENSOR, COLUMNS])
 def test_schema_round_trips(schema):
-    assert RecordSchema.from_json(json.loads(json.dumps(schema.to_json()))) == schema
+    assert from_json(RecordSchema, json.loads(json.dumps(to_json(schema)))) == schema
     assert RecordSchema.from_arrow(schema.to_arrow()) == schema
 
 

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from forgetflow.errors import InputError
+from forgetflow.files.jsonable import to_json
 from forgetflow.requests.importers import read_requests
 from forgetflow.requests.request import Selector
 
@@ -100,7 +101,7 @@ def test_opendsr(tmp_path, read, suffix):
     assert request.request_id == OPENDSR["subject_request_id"]
     assert request.selector == Selector("subject", "ann")
     assert request.reason == "gdpr"
-    assert request.to_json()["due_at"] == "2026-02-01T15:00:00Z"
+    assert to_json(request)["due_at"] == "2026-02-01T15:00:00Z"
 
 
 def test_opendsr_version_3_and_csv_spell_identities_differently(tmp_path, read):

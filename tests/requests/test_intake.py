@@ -114,7 +114,7 @@ def test_request_list_shows_what_is_due_first(project, now):
     add_request(project, {"subject": "ann"}, now)
     add_request(project, {"subject": "nobody", "received_at": "2025-12-01"}, now)
     add_request(project, {"record": "r5", "due_at": "2026-01-06", "hold": "court"}, now)
-    lines = [line.to_json() for line in request_list(project, now)]
+    lines = [line.facts() for line in request_list(project, now)]
     assert [(one["state"], one["days_left"], one["records"]) for one in lines] == [
         ("no_match", -6, 0),
         ("on_hold", 0, 0),
@@ -122,7 +122,7 @@ def test_request_list_shows_what_is_due_first(project, now):
     ]
     assert lines[1]["note"] == "court"
     seal(project, now)
-    line = request_list(project, now + timedelta(days=10))[2].to_json()
+    line = request_list(project, now + timedelta(days=10))[2].facts()
     assert (line["state"], line["batch"], line["days_left"]) == ("sealed", "b1", 20)
     assert "r0" not in str(line)
 
@@ -133,7 +133,7 @@ def test_before_there_are_records_requests_are_received(make_project, now):
     add_request(project, {"subject": "ann"}, now)
     (line,) = request_list(project, now)
     assert line.status.state is State.RECEIVED
-    assert "data import" in line.to_json()["note"]
+    assert "data import" in line.facts()["note"]
 
 
 def test_looking_ahead_writes_nothing(project, now):

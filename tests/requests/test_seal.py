@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from forgetflow.config.project import Project
 from forgetflow.errors import InputError, VerdictError
+from forgetflow.files.jsonable import to_json
 from forgetflow.records.record_set import write_record_set
 from forgetflow.requests import seal as seal_module
 from forgetflow.requests.batches import forgotten_ids, read_batches, sealed_manifests
@@ -48,7 +49,7 @@ def test_the_first_batch(project, now, records):
     assert manifest.created == now + timedelta(days=1)
     (entry,) = Ledger(project).verify()
     assert (entry.event, entry.batch) == ("sealed", "b1")
-    assert entry.facts == read_batches(project)["b1"].to_json()
+    assert entry.facts == to_json(read_batches(project)["b1"])
     assert entry.facts["records"] == 4
     assert entry.facts["requests"] == 2
 
@@ -84,7 +85,7 @@ def test_every_open_request_is_answered(project, now):
     assert notes["on_hold"] == "court"
     assert result.facts()["requests"] == dict.fromkeys(sorted(ids), 1)
     assert result.facts()["records"] == 3
-    assert json.loads(json.dumps(result.to_json()))["outcomes"][0]["state"] == "sealed"
+    assert json.loads(json.dumps(result.details()))["outcomes"][0]["state"] == "sealed"
 
 
 def test_batches_form_a_chain(project, now):
@@ -173,7 +174,7 @@ def test_the_inbox_is_taken_in_first(project, now):
     result = seal(project, now)
     assert len(result.manifest) == 3
     assert result.facts()["inbox"] == {"files": 1, "added": 1, "refused": 1}
-    assert "b.csv" in result.to_json()["refused"]
+    assert "b.csv" in result.details()["refused"]
 
 
 def test_a_method_that_is_no_name_is_refused_before_anything_is_written(project, now):

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from forgetflow.errors import VerdictError
 from forgetflow.files.atomic import write_atomically
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.keys.digests import digest_of, set_digest
 from forgetflow.store import store as store_module
 from forgetflow.store.receipt import Receipt
@@ -60,7 +61,7 @@ def test_receipt_says_what_the_bytes_are(store, path):
     data = path.read_bytes()
     assert receipt.sha256 == hashlib.sha256(data).hexdigest()
     assert receipt.size == len(data)
-    assert Receipt.from_json(json.loads(json.dumps(receipt.to_json()))) == receipt
+    assert from_json(Receipt, json.loads(json.dumps(to_json(receipt)))) == receipt
 
 
 def test_same_tensors_give_same_bytes(store, path):

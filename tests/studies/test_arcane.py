@@ -8,19 +8,20 @@ import pytest
 from forgetflow.config.partition import SelectionSettings
 from forgetflow.config.settings import Settings
 from forgetflow.errors import InputError
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.partition.registry import place
 from forgetflow.partition.slices import bands
 from forgetflow.records.record_set import build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
 from forgetflow.store.store import Store
-from forgetflow.studies.arcane import (
-    ArcaneStudy,
-    arcane_files,
-    deletion_rows,
-    expectation,
-    model_row,
-    order_rows,
-    sisa_rows,
+from forgetflow.studies.arcane import ARCANE, ArcaneStudy
+from forgetflow.studies.arcane_builds import (
+    arcane_rows,
+    candidates,
+    head_settings,
+    joint_settings,
+    network_row,
+    outcome,
 )
 from forgetflow.studies.arcane_counts import (
     Counter,
@@ -30,17 +31,12 @@ from forgetflow.studies.arcane_counts import (
     requested,
     sorted_blocks,
 )
+from forgetflow.studies.arcane_deletions import deletion_rows, expectation, order_rows
 from forgetflow.studies.arcane_grid import ArcaneGrid, Chosen, partition_for, selection_for
-from forgetflow.studies.arcane_trial import (
-    arcane_outcomes,
-    candidates,
-    head_settings,
-    joint_settings,
-    network_outcomes,
-    space_of,
-)
+from forgetflow.studies.builds import space_of
 from forgetflow.studies.counting import retrained
 from forgetflow.studies.draws import Draws
+from forgetflow.studies.protocol import StudyData
 from forgetflow.training.recipe import Recipe
 from forgetflow.training.trainer import train_chains
 from forgetflow.unlearning.protocol import jobs_of
@@ -56,14 +52,14 @@ SETTINGS = Settings.model_validate(
         "run": {"device": "cpu"},
     }
 )
-GRID = ArcaneGrid.of(
-    ["autoencoder", "gaussian"],
-    [0.5],
-    [1, 3],
-    [1, 6],
+GRID = ArcaneGrid(
+    ("autoencoder", "gaussian"),
+    (0.5,),
+    (1, 3),
+    (1, 6),
     seeds=2,
     draws=30,
-    hidden=[3],
+    hidden=(3,),
     rate=None,
 )
 
@@ -84,6 +80,7 @@ def make_records(count=120, priors=None):
 
 RECORDS = make_records()
 TEST = make_records(60)
+DATA = StudyData(SETTINGS, RECORDS, TEST)
 CHOICES = [
     Chosen("all", 1.0),
     Chosen("joint", 0.5),
@@ -103,7 +100,7 @@ def really_trained(head, chosen, blocks, servings, folder):
     """Delete step by step in a workspace and return the samples that its states took."""
     settings = head_settings(SETTINGS, GRID, head)
     partition = partition_for(RECORDS, chosen, blocks, SETTINGS)
-    space = space_of(RECORDS, settings, partition, 0)
+    space = space_of(DATA, settings, partition, 0)
     space = type(space)(
         space.settings, space.records, space.assignment, space.recipe, Store(folder)
     )
@@ -200,29 +197,46 @@ def test_selections_keep_about_the_share_that_is_asked_for(choice, share):
     chosen = Chosen(choice, share)
     keep = candidates(records, chosen, 0)
     partition = partition_for(records, chosen, 1, SETTINGS)
-    space = space_of(records, head_settings(SETTINGS, GRID, "gaussian"), partition, 0)
+    space = space_of(
+        StudyData(SETTINGS, records, TEST),
+        head_settings(SETTINGS, GRID, "gaussian"),
+        partition,
+        0,
+    )
     assert space.learned(keep).mean() == pytest.approx(share, abs=0.12)
 
 
 def test_outcomes_say_what_was_built():
-    found = arcane_outcomes(RECORDS, TEST, SETTINGS, GRID, "gaussian", CHOICES[0])
-    assert [len(one) for one in found] == [2, 2]
-    for blocks, outcomes in zip(GRID.blocks, found, strict=True):
-        for one in outcomes:
-            assert one.learned == one.samples == 120
-            state = 8 * (1 + 6 + 36)  # a count, a mean, a scatter
-            assert 3 * blocks * state < one.megabytes * 1e6 < 3 * blocks * (state + 400)
-            assert one.worst_class <= one.accuracy
-            assert 0.5 < one.accuracy <= 1
-    assert found[0][0].accuracy == pytest.approx(found[1][0].accuracy, abs=0.05)
+    own = head_settings(SETTINGS, GRID, "gaussian")
+    for blocks in GRID.blocks:
+        space = space_of(DATA, own, partition_for(RECORDS, CHOICES[0], blocks, SETTINGS), 0)
+        one = outcome(space, space.everything, TEST)
+        assert one.learned == one.samples == 120
+        state = 8 * (1 + 6 + 36)  # a count, a mean, a scatter
+        assert 3 * blocks * state < one.megabytes * 1e6 < 3 * blocks * (state + 400)
+        assert one.worst_class <= one.accuracy
+        assert 0.5 < one.accuracy <= 1
+
+
+def test_rows_are_means_over_seeds():
+    rows = arcane_rows(DATA, GRID, "gaussian", "all", 1.0)
+    assert [row["blocks"] for row in rows] == list(GRID.blocks)
+    own = head_settings(SETTINGS, GRID, "gaussian")
+    for row in rows:
+        partition = partition_for(RECORDS, CHOICES[0], row["blocks"], SETTINGS)
+        spaces = [space_of(DATA, own, partition, number) for number in range(2)]
+        accuracies = [outcome(space, space.everything, TEST).accuracy for space in spaces]
+        assert row["accuracy"] == pytest.approx(np.mean(accuracies))
+        assert row["accuracy_sd"] == pytest.approx(np.std(accuracies, ddof=1))
+        assert row["share_learned"] == 1
+    assert rows[0]["accuracy"] == pytest.approx(rows[1]["accuracy"], abs=0.05)
 
 
 def test_the_joint_model_is_sisa_with_one_shard():
-    (joint, _), (sisa, _) = (
-        network_outcomes(RECORDS, TEST, SETTINGS, *cell, 2) for cell in ((1, 1), (3, 1))
-    )
-    assert joint.samples == sisa.samples == 360
-    assert sisa.megabytes == pytest.approx(3 * joint.megabytes, rel=0.01)
+    joint, sisa = (network_row(DATA, GRID, *cell) for cell in ((1, 1), (3, 1)))
+    assert (joint["model"], sisa["model"]) == ("joint", "sisa")
+    assert joint["samples"] == sisa["samples"] == 360
+    assert sisa["megabytes"] == pytest.approx(3 * joint["megabytes"], rel=0.01)
 
 
 def test_a_project_without_a_network_is_compared_with_one():
@@ -245,11 +259,12 @@ def test_expected_costs_by_hand():
 
 def test_the_expectation_holds_on_average():
     records = make_records(900)
-    grid = ArcaneGrid.of(
-        ["autoencoder", "gaussian"], [0.5], [4], [1], seeds=1, draws=400, hidden=[3], rate=None
+    grid = ArcaneGrid(
+        ("autoencoder", "gaussian"), (0.5,), (4,), (1,), seeds=1, draws=400, hidden=(3,), rate=None
     )
+    data = StudyData(SETTINGS, records, TEST)
     for chosen in (Chosen("all", 1.0), Chosen("frozen", 0.5)):
-        rows = deletion_rows(records, SETTINGS, grid, chosen)
+        rows = deletion_rows(data, grid, chosen.choice, chosen.share)
         known = [row for row in rows if row["formula"] and row["kind"] == "uniform"]
         assert len(known) == 2
         for row in known:
@@ -311,10 +326,11 @@ def test_whole_subjects_leave():
 
 def test_sorting_pays_with_many_draws():
     records = make_records(600)
-    grid = ArcaneGrid.of(
-        ["autoencoder", "gaussian"], [], [5], [1], seeds=1, draws=200, hidden=[3], rate=None
+    grid = ArcaneGrid(
+        ("autoencoder", "gaussian"), (), (5,), (1,), seeds=1, draws=200, hidden=(3,), rate=None
     )
-    rows = {(r["order"], r["head"]): r for r in order_rows(records, SETTINGS, grid)}
+    data = StudyData(SETTINGS, records, TEST)
+    rows = {(r["order"], r["head"]): r for r in order_rows(data, grid)}
     for head in grid.heads:
         up, plain, down = (rows[order, head] for order in ("ascending", "hash", "descending"))
         assert up["to_hash"] < -3 * up["to_hash_se"]
@@ -324,28 +340,11 @@ def test_sorting_pays_with_many_draws():
 
 @pytest.fixture(scope="module")
 def study():
-    models = [
-        model_row(
-            "joint",
-            CHOICES[0],
-            1,
-            [o.to_json() for o in network_outcomes(RECORDS, TEST, SETTINGS, 1, 1, 2)],
-            120,
-        )
-    ]
-    for head in GRID.heads:
-        for chosen in GRID.learned:
-            built = arcane_outcomes(RECORDS, TEST, SETTINGS, GRID, head, chosen)
-            models += [
-                model_row(head, chosen, blocks, [o.to_json() for o in outcomes], 120)
-                for blocks, outcomes in zip(GRID.blocks, built, strict=True)
-            ]
-    deletions = [
-        row for chosen in GRID.deleted for row in deletion_rows(RECORDS, SETTINGS, GRID, chosen)
-    ]
-    deletions += sisa_rows(RECORDS, SETTINGS, GRID)
-    orders = order_rows(RECORDS, SETTINGS, GRID)
-    return ArcaneStudy(GRID, {"records": 120, "sorted_by": "a law"}, models, deletions, orders)
+    measured = {name: [] for name in ARCANE.measures}
+    for trial in ARCANE.trials(DATA, GRID):
+        found = ARCANE.measures[trial.measure](DATA, GRID, **trial.arguments)
+        measured[trial.measure].append(json.loads(json.dumps(found)))
+    return ARCANE.assemble(DATA, GRID, measured)
 
 
 def test_rows_cover_the_grid_and_alpha_one_is_always_there(study):
@@ -372,9 +371,9 @@ def test_selection_gains_less_over_the_selected_than_over_all(study):
 
 
 def test_files_hold_the_study_and_name_nobody(study):
-    files = arcane_files(study)
+    files = ARCANE.files(study)
     assert set(files) == {"models.csv", "deletions.csv", "orders.csv", "arcane.json"}
-    assert ArcaneStudy.from_json(json.loads(files["arcane.json"])).to_json() == study.to_json()
+    assert from_json(ArcaneStudy, json.loads(files["arcane.json"])) == study
     for content in files.values():
         assert b"person-" not in content
         assert b"record-" not in content
@@ -405,25 +404,27 @@ def test_impossible_grids_are_refused(changes, said):
         "rate": None,
     }
     with pytest.raises(InputError, match=said):
-        ArcaneGrid.of(**(known | changes))
+        ArcaneGrid(**(known | changes))
 
 
 @pytest.mark.parametrize(
     ("blocks", "requests", "selection", "said"),
     [
-        ([41], [1], {}, "smallest class"),
-        ([1], [40], {}, "39 is the most"),
-        ([1], [1], {"low": 100.0, "high": 200.0}, "one bin"),
+        ((41,), (1,), {}, "smallest class"),
+        ((1,), (40,), {}, "39 is the most"),
+        ((1,), (1,), {"low": 100.0, "high": 200.0}, "one bin"),
     ],
 )
 def test_records_that_cannot_fill_a_grid_are_refused(blocks, requests, selection, said):
-    grid = ArcaneGrid.of(
-        ["gaussian"], [0.5], blocks, requests, seeds=1, draws=30, hidden=[3], rate=None
+    grid = ArcaneGrid(
+        ("gaussian",), (0.5,), blocks, requests, seeds=1, draws=30, hidden=(3,), rate=None
     )
+    partition = SETTINGS.partition.model_copy(update={"selection": SelectionSettings(**selection)})
+    data = StudyData(SETTINGS.model_copy(update={"partition": partition}), RECORDS, TEST)
     with pytest.raises(InputError, match=said):
-        grid.check(RECORDS, SelectionSettings(**selection))
-    GRID.check(RECORDS, SETTINGS.partition.selection)
+        grid.check(data)
+    GRID.check(DATA)
 
 
 def test_a_grid_survives_its_json():
-    assert ArcaneGrid.from_json(json.loads(json.dumps(GRID.to_json()))) == GRID
+    assert from_json(ArcaneGrid, json.loads(json.dumps(to_json(GRID)))) == GRID

@@ -8,18 +8,27 @@ import numpy as np
 import pytest
 
 from forgetflow.config.model import ForestSettings
+from forgetflow.config.settings import Settings
 from forgetflow.errors import InputError, VerdictError
-from forgetflow.forest import Forest, Grid
+from forgetflow.files.jsonable import from_json, to_json
+from forgetflow.forest import Forest
 from forgetflow.models.forest import settings_of
 from forgetflow.records.record_set import RecordSet, build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
-from forgetflow.studies.forest import ForestStudy, forest_files, put_together
+from forgetflow.studies.forest import FOREST, ForestStudy, require_equal, rows_of
 from forgetflow.studies.forest_grid import ForestGrid
-from forgetflow.studies.forest_trial import Deletion, Material, Trial, reference, trial
+from forgetflow.studies.forest_measure import (
+    Deletion,
+    Measured,
+    cuts_of,
+    measure_forest,
+    measure_reference,
+)
+from forgetflow.studies.protocol import StudyData
 
-SETTINGS = ForestSettings(trees=10, max_depth=8, low=-3.0, high=4.0)
-ASKED = ForestGrid.of(
-    [3, 0, 3], seeds=2, singles=5, rounds=2, candidates=30, batches=[20, 10], subjects=1
+SETTINGS = ForestSettings(trees=10, max_depth=8, low=-3.0, high=4.0, candidates=20)
+ASKED = ForestGrid(
+    (3, 0, 3), seeds=2, singles=5, rounds=2, candidates=30, batches=(20, 10), subjects=1
 )
 
 
@@ -39,25 +48,34 @@ def make_records(count: int) -> RecordSet:
 RECORDS, TEST = make_records(200), make_records(60)
 
 
-@pytest.fixture(scope="module")
-def material() -> Material:
-    return Material(RECORDS, TEST, Grid.uniform(np.full(6, -3.0), np.full(6, 4.0), 20))
+def data_of(run_seed: int = 7, tests: RecordSet = TEST, **changes: Any) -> StudyData:
+    forest = SETTINGS.model_copy(update=changes)
+    chosen = Settings.model_validate({"run": {"seed": run_seed, "device": "cpu"}})
+    chosen = chosen.model_copy(update={"model": chosen.model.model_copy(update={"forest": forest})})
+    return StudyData(chosen, RECORDS, tests)
+
+
+DATA = data_of()
+
+
+def measured(random_depth: int, number: int, data: StudyData = DATA) -> Measured:
+    return from_json(Measured, measure_forest(data, ASKED, random_depth, number))
 
 
 @pytest.fixture(scope="module")
-def trials(material: Material) -> list[Trial]:
-    return [trial(material, SETTINGS, ASKED, cell, seed=7) for cell in ASKED.cells]
+def forests() -> list[Measured]:
+    return [measured(*cell) for cell in ASKED.cells]
 
 
-def study_of(trials: list[Trial], tested: int = 60) -> ForestStudy:
+def study_of(forests: list[Measured], tested: int = 60) -> ForestStudy:
     references = [{"accuracy": 0.75, "fit_seconds": 2.0}, {"accuracy": 0.85, "fit_seconds": 4.0}]
     facts = {"records": len(RECORDS), "test_records": tested}
-    return put_together(ASKED, facts, trials[::-1], references)
+    return ForestStudy.of(ASKED, facts, *rows_of(ASKED, forests[::-1], references))
 
 
-def test_every_deletion_that_was_asked_for_is_made(trials: list[Trial]) -> None:
-    assert [(t.random_depth, t.number) for t in trials] == [(0, 0), (0, 1), (3, 0), (3, 1)]
-    for one in trials:
+def test_every_deletion_that_was_asked_for_is_made(forests: list[Measured]) -> None:
+    assert [(t.random_depth, t.number) for t in forests] == [(0, 0), (0, 1), (3, 0), (3, 1)]
+    for one in forests:
         kinds = [(d.kind, d.records) for d in one.deletions]
         assert kinds[:9] == [("single", 1)] * 5 + [("worst", 1)] * 2 + [
             ("batch", 10),
@@ -71,13 +89,13 @@ def test_every_deletion_that_was_asked_for_is_made(trials: list[Trial]) -> None:
         assert one.equal
 
 
-def test_a_trial_is_the_library_on_the_records(material: Material, trials: list[Trial]) -> None:
+def test_what_is_measured_is_the_library_on_the_records(forests: list[Measured]) -> None:
     chosen = settings_of(SETTINGS.model_copy(update={"random_depth": 3}), 8)
     inputs = RECORDS.inputs.reshape(200, 6)
     forest = Forest.fit(
-        RECORDS.digests, inputs, RECORDS.labels, grid=material.grid, classes=3, settings=chosen
+        RECORDS.digests, inputs, RECORDS.labels, grid=cuts_of(DATA), classes=3, settings=chosen
     )
-    found = trials[-1]
+    found = forests[-1]
     right = forest.predict(TEST.inputs.reshape(60, 6)) == TEST.labels
     assert found.accuracy == right.mean()
     assert found.nodes == len(forest.state()["feature"])
@@ -85,8 +103,8 @@ def test_a_trial_is_the_library_on_the_records(material: Material, trials: list[
     assert found.deletions[0].rows in prices
 
 
-def test_the_adversary_finds_what_is_costlier_than_its_candidates(trials: list[Trial]) -> None:
-    for one in trials:
+def test_the_adversary_finds_what_is_costlier_than_its_candidates(forests: list[Measured]) -> None:
+    for one in forests:
         for deletion in one.deletions:
             if deletion.kind == "worst":
                 assert deletion.candidates is not None
@@ -95,43 +113,43 @@ def test_the_adversary_finds_what_is_costlier_than_its_candidates(trials: list[T
                 assert deletion.candidates is None
 
 
-def test_the_same_trial_makes_the_same_deletions(material: Material, trials: list[Trial]) -> None:
-    again = trial(material, SETTINGS, ASKED, (0, 1), seed=7)
-    other = trial(material, SETTINGS, ASKED, (0, 1), seed=9)
+def test_the_same_seed_makes_the_same_deletions(forests: list[Measured]) -> None:
+    again = measured(0, 1)
+    other = measured(0, 1, data_of(9))
 
-    def rows(one: Trial) -> list[int]:
+    def rows(one: Measured) -> list[int]:
         return [deletion.rows for deletion in one.deletions]
 
-    assert rows(again) == rows(trials[1]) != rows(other)
-    assert Trial.from_json(json.loads(json.dumps(again.to_json()))) == again
+    assert rows(again) == rows(forests[1]) != rows(other)
+    assert from_json(Measured, json.loads(json.dumps(to_json(again)))) == again
 
 
 def test_a_forest_that_remembers_fails_the_study(
-    material: Material, trials: list[Trial], monkeypatch: pytest.MonkeyPatch
+    forests: list[Measured], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     honest = Forest.delete
 
     def forgetful(self: Forest, digests: Any) -> Any:
         change = honest(self, digests)
         if change.records == 20:  # keeps one of them
-            at = int(np.flatnonzero((material.digests == digests[0]).all(axis=1))[0])
-            self.add(digests[:1], material.inputs[[at]], material.labels[[at]])
+            at = int(np.flatnonzero((RECORDS.digests == digests[0]).all(axis=1))[0])
+            self.add(digests[:1], RECORDS.inputs[[at]].reshape(1, 6), RECORDS.labels[[at]])
         return change
 
     monkeypatch.setattr(Forest, "delete", forgetful)
-    broken = trial(material, SETTINGS, ASKED, (3, 1), seed=7)
+    broken = measured(3, 1)
     assert not broken.equal
-    study = study_of([*trials[:3], broken])
-    assert study.check == {"compared": 4, "equal": 3}
+    study = study_of([*forests[:3], broken])
+    assert to_json(study.check) == {"compared": 4, "equal": 3}
     with pytest.raises(VerdictError, match="1 of 4 forests are not byte-equal"):
-        study.require_equal()
-    study_of(trials).require_equal()
+        require_equal(study)
+    require_equal(study_of(forests))
 
 
 def test_rows_of_the_study_are_means_and_ratios() -> None:
     costs = {(0, 0): [10, 30], (0, 1): [20, 60], (3, 0): [0, 0], (3, 1): [0, 0]}
-    trials = [
-        Trial(
+    forests = [
+        Measured(
             random_depth=cell[0],
             number=cell[1],
             accuracy=0.8,
@@ -144,7 +162,7 @@ def test_rows_of_the_study_are_means_and_ratios() -> None:
         )
         for cell, found in costs.items()
     ]
-    study = study_of(trials)
+    study = study_of(forests)
     row = study.depth(0)
     assert row["difference"] == pytest.approx(0.0)
     assert row["difference_sd"] == pytest.approx(np.std([0.05, -0.05], ddof=1))
@@ -158,24 +176,36 @@ def test_rows_of_the_study_are_means_and_ratios() -> None:
     assert {row["kind"] for row in study.deletions} == {"single"}
 
 
-def test_too_few_test_records_are_said_in_words(trials: list[Trial]) -> None:
-    assert "60 test records are too few" in str(study_of(trials).caution)
-    assert study_of(trials, tested=10_000).caution is None
+def test_too_few_test_records_are_said_in_words(forests: list[Measured]) -> None:
+    assert "60 test records are too few" in str(study_of(forests).caution)
+    assert study_of(forests, tested=10_000).caution is None
 
 
-def test_the_reference_has_the_size_of_the_forest(material: Material) -> None:
-    found = reference(material, SETTINGS, 0)
+def test_the_reference_has_the_size_of_the_forest() -> None:
+    data = data_of(0)
+    found = measure_reference(data, ASKED, 0)
     assert found["accuracy"] > 0.8
-    assert reference(material, SETTINGS, 0)["accuracy"] == found["accuracy"]
-    stump = SETTINGS.model_copy(update={"max_depth": 1, "trees": 1, "features": 100, "share": 0.5})
-    assert reference(material, stump, 0)["accuracy"] < 0.7, "one split parts two of three classes"
+    assert measure_reference(data, ASKED, 0)["accuracy"] == found["accuracy"]
+    stump = data_of(0, max_depth=1, trees=1, features=100, share=0.5)
+    accuracy = measure_reference(stump, ASKED, 0)["accuracy"]
+    assert accuracy < 0.7, "one split parts two of three classes"
 
 
-def test_files_hold_the_study(trials: list[Trial]) -> None:
-    study = study_of(trials)
-    files = {name: content.decode() for name, content in forest_files(study).items()}
+def test_every_forest_and_every_reference_is_a_trial() -> None:
+    found = [(trial.measure, dict(trial.arguments)) for trial in FOREST.trials(DATA, ASKED)]
+    assert [one for measure, one in found if measure == "forest"] == [
+        {"random_depth": depth, "number": number} for depth, number in ASKED.cells
+    ]
+    assert [one for measure, one in found if measure == "reference"] == [
+        {"number": number} for number in range(ASKED.seeds)
+    ]
+
+
+def test_files_hold_the_study(forests: list[Measured]) -> None:
+    study = study_of(forests)
+    files = {name: content.decode() for name, content in FOREST.files(study).items()}
     assert set(files) == {"forest.csv", "deletions.csv", "forest.json"}
-    assert ForestStudy.from_json(json.loads(files["forest.json"])).to_json() == study.to_json()
+    assert from_json(ForestStudy, json.loads(files["forest.json"])) == study
     rows = list(csv.DictReader(files["deletions.csv"].splitlines()))
     assert [r["kind"] for r in rows] == ["single", "worst", "batch", "batch", "subject"] * 2
     assert [r["records"] for r in rows if r["kind"] == "batch"] == ["10", "20"] * 2
@@ -187,28 +217,27 @@ def test_files_hold_the_study(trials: list[Trial]) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"depths": []}, "--depths needs"),
-        ({"depths": [-1]}, "--depths needs"),
-        ({"batches": [1]}, "--batches takes"),
+        ({"depths": ()}, "--depths needs"),
+        ({"depths": (-1,)}, "--depths needs"),
+        ({"batches": (1,)}, "--batches takes"),
         ({"seeds": 0}, "--seeds must be"),
         ({"candidates": 0}, "--candidates must be"),
         ({"subjects": -1}, "--subjects must be"),
-        ({"depths": [9]}, "more than the 8 layers"),
+        ({"depths": (9,)}, "more than the 8 layers"),
         ({"subjects": 50}, "not fewer than the 50 subjects"),
         ({"singles": 90}, "at least half"),
     ],
 )
 def test_what_cannot_be_studied_is_refused(change: dict[str, Any], words: str) -> None:
-    values = ASKED.to_json() | change
-    depths = values.pop("depths")
+    values = vars(ASKED) | change
     with pytest.raises(InputError, match=words):
-        ForestGrid.of(depths, **values).check(SETTINGS, RECORDS, TEST)
+        ForestGrid(**values).check(DATA)
 
 
 def test_a_project_without_splits_or_test_records_is_refused() -> None:
     with pytest.raises(InputError, match="leaves no splits"):
-        ASKED.check(SETTINGS.model_copy(update={"max_depth": 0}), RECORDS, TEST)
+        ASKED.check(data_of(max_depth=0))
     with pytest.raises(InputError, match="no test records"):
-        ASKED.check(SETTINGS, RECORDS, TEST.take(np.arange(0)))
-    ASKED.check(SETTINGS, RECORDS, TEST)
-    assert ForestGrid.from_json(json.loads(json.dumps(ASKED.to_json()))) == ASKED
+        ASKED.check(data_of(tests=TEST.take(np.arange(0))))
+    ASKED.check(DATA)
+    assert from_json(ForestGrid, json.loads(json.dumps(to_json(ASKED)))) == ASKED

@@ -13,21 +13,22 @@ import pytest
 
 from forgetflow.config.settings import Settings
 from forgetflow.errors import InputError
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.partition.assignment import Assignment
 from forgetflow.partition.forecast import joint_batch, joint_sequential
 from forgetflow.partition.registry import place
 from forgetflow.records.record_set import RecordSet, build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
-from forgetflow.store.memory import MemoryStore
 from forgetflow.store.store import Store
 from forgetflow.studies.builds import accuracies, builds, cell_space
 from forgetflow.studies.counting import retrained, samples
 from forgetflow.studies.draws import KINDS, Draws, Kind, Leavers, Pools, chances, drawn, law
 from forgetflow.studies.expected import expected
-from forgetflow.studies.grid import Grid, layout
-from forgetflow.studies.sharding import Sharding, cell_row, point_rows, put_together, sharding_files
+from forgetflow.studies.protocol import StudyData
+from forgetflow.studies.sharding import SHARDING, Sharding
+from forgetflow.studies.sharding_counts import deletion_rows
+from forgetflow.studies.sharding_grid import ShardingGrid, layout
 from forgetflow.training.ensemble import Ensemble
-from forgetflow.training.recipe import Recipe
 from forgetflow.training.schedule import samples_in, slice_steps
 from forgetflow.training.trainer import train_chain
 from forgetflow.training.workspace import Workspace
@@ -39,7 +40,7 @@ SETTINGS = Settings.model_validate(
         "run": {"device": "cpu"},
     }
 )
-GRID = Grid.of([1, 3], [1, 2], [1, 6], seeds=2, draws=400)
+GRID = ShardingGrid((1, 3), (1, 2), (1, 6), seeds=2, draws=400)
 
 
 def make_records(count: int = 120, priors: Any = None) -> RecordSet:
@@ -58,16 +59,7 @@ def make_records(count: int = 120, priors: Any = None) -> RecordSet:
 
 RECORDS = make_records()
 TEST = make_records(60)
-
-
-def workspace() -> Workspace:
-    return Workspace(
-        SETTINGS,
-        RECORDS,
-        place(RECORDS, SETTINGS.partition, 0),
-        Recipe.from_settings(SETTINGS, RECORDS.schema.input_shape, 3),
-        MemoryStore(),
-    )
+DATA = StudyData(SETTINGS, RECORDS, TEST)
 
 
 @pytest.mark.parametrize("slices", [1, 3, 7])
@@ -94,7 +86,7 @@ def test_counts_are_those_of_real_deletions(
         together: retrained(placed, draws, train.epochs, train.batch_size, together=together)
         for together in (True, False)
     }
-    base = cell_space(workspace(), *shape, 0)
+    base = cell_space(DATA, *shape, 0)
     for draw in range(draws.count):
         own = draws.draw == draw
         for together in (True, False):
@@ -115,7 +107,7 @@ def _train(space: Workspace, keep: Any) -> int:
 
 
 def test_one_shard_of_one_slice_is_full_retraining() -> None:
-    rows = point_rows(RECORDS, SETTINGS.train, 0, (1, 1), GRID)
+    rows = deletion_rows(DATA, GRID, 1, 1)
     for row in (r for r in rows if r["kind"] == "uniform"):
         left = 120 - row["requests"]
         assert row["speedup"] == 1
@@ -127,8 +119,8 @@ def test_one_shard_of_one_slice_is_full_retraining() -> None:
 
 
 def test_the_cell_1_1_trains_the_same_model_as_a_full_build() -> None:
-    found = builds(workspace(), TEST, 1, 1, 2)
-    space = cell_space(workspace(), 1, 1, 1)
+    found = builds(DATA, 1, 1, 2)
+    space = cell_space(DATA, 1, 1, 1)
     chain = space.chain(0, space.everything)
     receipt, work = train_chain(space.store, chain, space.recipe)
     member = space.constituent(0, receipt, space.everything)
@@ -140,8 +132,8 @@ def test_the_cell_1_1_trains_the_same_model_as_a_full_build() -> None:
 
 
 def test_builds_do_not_depend_on_others() -> None:
-    both = builds(workspace(), TEST, 3, 2, 2)
-    alone = builds(workspace(), TEST, 3, 2, 1)
+    both = builds(DATA, 3, 2, 2)
+    alone = builds(DATA, 3, 2, 1)
     assert replace(both[0], seconds=0) == replace(alone[0], seconds=0)
 
 
@@ -243,45 +235,53 @@ def test_same_seed_same_draws() -> None:
 
 
 def study() -> Sharding:
-    cells, rows = [], []
-    for cell in GRID.cells:
-        built = builds(workspace(), TEST, *cell, GRID.seeds)
-        cells.append(cell_row(RECORDS, 0, *cell, [one.to_json() for one in built]))
-        rows += point_rows(RECORDS, SETTINGS.train, 0, cell, GRID)
-    return put_together(GRID, {"records": len(RECORDS), "model": {"hidden": [8]}}, cells, rows)
+    measured: dict[str, list[Any]] = {name: [] for name in SHARDING.measures}
+    for trial in SHARDING.trials(DATA, GRID):
+        found = SHARDING.measures[trial.measure](DATA, GRID, **trial.arguments)
+        measured[trial.measure].append(json.loads(json.dumps(found)))
+    return SHARDING.assemble(DATA, GRID, measured)
 
 
 def test_files_are_whole_and_name_nobody() -> None:
-    files = sharding_files(study())
+    found = study()
+    files = SHARDING.files(found)
     assert set(files) == {"sharding.csv", "points.csv", "paper.csv", "sharding.json"}
     for content in files.values():
         assert b"record-0" not in content
         assert b"person-0" not in content
     data = json.loads(files["sharding.json"])
-    assert Sharding.from_json(data).to_json() == data
+    assert from_json(Sharding, data) == found
     assert data["check"]["within"] >= data["check"]["compared"] - 2
     assert len(data["points"]) == 4 * 3 * 2 * 2
+    assert {row["seeds"] for row in data["cells"]} == {2}
+    assert data["facts"] | {"records": 120, "subjects": 60, "test_records": 60} == data["facts"]
+
+
+def test_metrics_are_named_after_cells() -> None:
+    metrics = SHARDING.metrics(study())
+    assert {"check.within", "S1.R1.accuracy", "S3.R2.K6.speedup"} <= set(metrics)
+    assert all(isinstance(value, float) for value in metrics.values())
 
 
 def test_a_grid_has_distinct_values_and_full_retraining() -> None:
-    grid = Grid.of([5, 5, 2], [4], [3, 1], 1, 30)
+    grid = ShardingGrid((5, 5, 2), (4,), (3, 1), 1, 30)
     assert grid.cells == [(1, 1), (2, 4), (5, 4)]
     assert grid.requests == (1, 3)
-    assert Grid.from_json(json.loads(json.dumps(grid.to_json()))) == grid
+    assert from_json(ShardingGrid, json.loads(json.dumps(to_json(grid)))) == grid
 
 
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        (([], [1], [1], 1, 30), "--shards needs"),
-        (([1], [0], [1], 1, 30), "--slices needs"),
-        (([1], [1], [1], 0, 30), "--seeds must be"),
-        (([1], [1], [1], 1, 2), "--draws must be"),
-        (([61], [1], [1], 1, 30), "more than the 60 subjects"),
-        (([50], [3], [1], 1, 30), "150 slices for 120 records"),
-        (([1], [1], [41], 1, 30), "40 is the most"),
+        (((), (1,), (1,), 1, 30), "--shards needs"),
+        (((1,), (0,), (1,), 1, 30), "--slices needs"),
+        (((1,), (1,), (1,), 0, 30), "--seeds must be"),
+        (((1,), (1,), (1,), 1, 2), "--draws must be"),
+        (((61,), (1,), (1,), 1, 30), "more than the 60 subjects"),
+        (((50,), (3,), (1,), 1, 30), "150 slices for 120 records"),
+        (((1,), (1,), (41,), 1, 30), "40 is the most"),
     ],
 )
 def test_impossible_grids_are_refused(values: Any, said: str) -> None:
     with pytest.raises(InputError, match=said):
-        Grid.of(*values).check(RECORDS)
+        ShardingGrid(*values).check(DATA)

@@ -268,7 +268,7 @@ def test_pools_on_a_cpu_have_the_recipe_of_everything_else(make_recipe, architec
     recipe = make_recipe(SHAPES[architecture], model={"architecture": architecture})
     assert recipe.device.type == "cpu"
     assert recipe.for_pools() is recipe
-    assert "independent" not in recipe.to_json()
+    assert "independent" not in recipe.ingredients
 
 
 @pytest.fixture
@@ -291,7 +291,7 @@ def test_pools_on_a_gpu_say_that_bits_depend_on_each_other(
     exact = replace(recipe, device=fake_gpu)
     pooled = exact.for_pools()
     assert pooled.engine == ("stacked" if architecture in STACKABLE else "vmap")
-    assert pooled.independent is pooled.to_json()["independent"] is False
+    assert pooled.independent is pooled.ingredients["independent"] is False
     assert pooled.digest != exact.digest
     assert pooled.for_pools() == pooled
     assert together(exact) == 1
@@ -323,7 +323,7 @@ def test_a_plan_uses_the_recipe_of_pools(make_records, make_space, monkeypatch):
     for name, keys in before.items():
         plan = trial.procedure(name, 2)
         assert not set(keys) & set(plan.keys)
-        plan.grow()
+        plan.train()
         assert not plan.missing()
         assert plan.pool().probabilities(space.records.inputs[:5]).shape == (2, 5, 3)
 

@@ -1,4 +1,4 @@
-"""A project's records, placement, recipe and store, opened together."""
+"""A project's records, placement, recipe and store, read together."""
 
 import pyarrow.parquet as pq
 import pytest

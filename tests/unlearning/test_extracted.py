@@ -48,5 +48,5 @@ def test_deleted_is_never_there(digits, lab, mask_of, extractor, head, engine):
     after = lab.states(space, ~(first | second))
     assert after == lab.states(scratch)
     assert any(after[spot] == before[spot] for spot in after), "some states were found again"
-    assert last.features == scratch.records.schema.to_json()["features"]
-    assert last.features["extractor"] == frozen.card.digest
+    assert last.features == scratch.records.schema.features
+    assert last.features.extractor == frozen.card.digest

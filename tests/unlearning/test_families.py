@@ -43,7 +43,7 @@ def trial_of(space, forget):
 
 def grown(trial, name, members=3):
     plan = trial.procedure(name, members)
-    plan.grow()
+    plan.train()
     return plan.pool()
 
 
@@ -126,7 +126,7 @@ def test_untrained_models_have_every_class(without_a_class, records):
 
 
 @pytest.mark.parametrize("kind", ["encoders", "densities"])
-def test_an_audit_of_a_forgotten_class_has_figures_or_reasons(without_a_class, lab, records, kind):
+def test_an_audit_of_a_forgotten_class_has_values_or_reasons(without_a_class, lab, records, kind):
     trial, pools = without_a_class
     if kind == "densities":
         trial = trial_of(lab.space(records, **DENSITIES), records.labels == 1)
@@ -139,18 +139,18 @@ def test_an_audit_of_a_forgotten_class_has_figures_or_reasons(without_a_class, l
     }
     context = AuditContext(ordered, sets, Untrained(trial.space.recipe, [1, 2]), SMALL)
     found = audit(context, "t", {}, {}, {})
-    for figure in found.figures:
-        known = [v for v in (figure.value, figure.low, figure.high) if v is not None]
-        assert np.isfinite(known).all(), figure
-        assert figure.value is not None or figure.reason, figure
-    by_place = {(f.measure, f.contender, f.set, f.statistic): f for f in found.figures}
+    for estimate in found.estimates:
+        known = [v for v in (estimate.value, estimate.low, estimate.high) if v is not None]
+        assert np.isfinite(known).all(), estimate
+        assert estimate.value is not None or estimate.reason, estimate
+    by_place = {(f.measure, f.contender, f.set, f.statistic): f for f in found.estimates}
     assert by_place["performance", "sisa", "forget", "accuracy"].value == 0
     assert by_place["ulira", "none", "forget", "accuracy"].value is None  # three members
     assert any("no model of class b" in note for note in found.notes)
-    measured = {f.measure for f in found.figures if f.value is not None}
+    measured = {f.measure for f in found.estimates if f.value is not None}
     assert "inversion" in measured
     lacking = {"encoders": {"weights", "relearn"}, "densities": {"weights", "relearn", "zrf"}}[kind]
-    reasons = {f.measure: f.reason for f in found.figures if f.value is None}
+    reasons = {f.measure: f.reason for f in found.estimates if f.value is None}
     assert lacking <= set(reasons)
     if kind == "encoders":
         assert "a shard is empty in one of the two" in reasons["weights"]

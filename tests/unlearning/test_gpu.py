@@ -59,7 +59,7 @@ def test_pools_of_every_method_grow(lab, records, pictures, name, architecture):
     forget[[3, 4, 10]] = True
     comparison = Comparison(space, space.everything, (), "t", ~forget, forget)
     procedure = comparison.procedure(name, 6)
-    procedure.grow()
+    procedure.train()
     found = procedure.pool().probabilities(chosen.inputs)
     assert found.shape == (6, len(chosen), 3)
     assert np.allclose(found.sum(axis=2), 1)

@@ -11,13 +11,14 @@ import pytest
 
 from forgetflow.cli import texts
 from forgetflow.errors import InputError
+from forgetflow.files.jsonable import to_json
 from forgetflow.partition.assignment import Assignment, write_assignment
 from forgetflow.partition.forecast import joint_batch, restart_slices
 from forgetflow.records.record_set import build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
 from forgetflow.training.workspace import Workspace
 from forgetflow.unlearning.edit import EditMethod
-from forgetflow.unlearning.plan import plan_deletion
+from forgetflow.unlearning.plan import plan_deletion, rebuild_seconds
 from forgetflow.unlearning.protocol import jobs_of
 from forgetflow.unlearning.registry import METHODS
 from forgetflow.unlearning.runner import Deletion
@@ -65,6 +66,20 @@ def test_the_forecast_is_what_is_counted(folder, selectors, method, count_sample
     assert forecast.retrain_samples == sum(count_samples)
     assert forecast.method == method
     assert forecast.guarantee == "exact"
+
+
+@pytest.mark.parametrize("method", ["sisa", "retrain", "finetune"])
+def test_a_flow_says_what_the_forecast_says(folder, method):
+    batch = folder.seal({"subject": "s0010"}, {"record": "r0005"})
+    forecast, deletion = plan(folder, batch, method), Deletion.open(folder.project, batch)
+    other = Deletion.open(folder.project, batch, deletion.workspace.with_seed(1))
+    shards = deletion.workspace.occupied(deletion.retain)
+    seconds = forecast.estimated_seconds if method != "finetune" else None
+    for seeded in (deletion, other):  # the pace is that of the original, also for an oracle
+        found = rebuild_seconds(seeded, METHODS[method], shards, deletion.workspace)
+        assert found == pytest.approx(seconds)
+    parts = [rebuild_seconds(deletion, METHODS[method], [s], deletion.workspace) for s in shards]
+    assert (None in parts) or sum(parts) == pytest.approx(seconds)
 
 
 def test_the_forecast_of_a_second_batch_knows_the_first(folder, count_samples):
@@ -135,7 +150,7 @@ def test_what_sealing_would_freeze_is_forecast_like_the_sealed_batch(folder):
     batch = folder.seal()
     after = plan(folder, batch)
     assert after.sealed
-    assert {**before.to_json(), "sealed": True} == after.to_json()
+    assert {**to_json(before), "sealed": True} == to_json(after)
     assert (after.batch, after.records, after.requests) == ("b1", 3, 2)
 
 
@@ -212,7 +227,7 @@ def test_a_plan_of_nothing_is_refused(folder):
 
 def test_a_plan_is_json_without_ids(folder):
     batch = folder.seal({"subject": "s0010"})
-    text = json.dumps(plan(folder, batch).to_json())
+    text = json.dumps(to_json(plan(folder, batch)))
     assert not any(one in text for one in ("r0020", "r0021", "s0010"))
 
 
@@ -287,9 +302,12 @@ def test_all_of_a_full_retraining_is_saved(make_folder, records):
 
 
 def test_nothing_is_said_of_waiting_where_it_means_nothing(folder):
-    assert plan(folder, folder.seal({"record": "r0005"}), "finetune").waiting is None
+    edited = plan(folder, folder.seal({"record": "r0005"}), "finetune")
+    assert edited.waiting is None
+    assert "finetune rebuilds nothing" in edited.waiting_note
     everybody = plan(folder, folder.seal(*REQUESTS["everything"]))
     assert everybody.waiting is None
+    assert "nobody is left" in everybody.waiting_note
     assert "waiting" not in texts.plan(everybody)
 
 

@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from forgetflow.errors import InputError, VerdictError
+from forgetflow.files.jsonable import to_json
 from forgetflow.requests.batches import forgotten_ids
 from forgetflow.training import environment
 from forgetflow.training.workspace import Workspace
@@ -57,7 +58,7 @@ def test_what_was_built_passes(folder, method, count_samples):
         count_samples.clear()
         verdict = verify(folder, generation)
         assert verdict.passed
-        assert verdict.to_json()["passed"]
+        assert to_json(verdict)["passed"]
         assert (verdict.generation, verdict.guarantee) == (generation, "exact")
         assert (verdict.compared, verdict.different) == (3, ())
         assert sum(count_samples) > 0, "it was built again, not looked up"
@@ -126,7 +127,7 @@ CHANGES = {
     "environment": {"torch": "9"},
     "recipe": "0" * 64,
     "constituents": [],
-    "features": {},
+    "features": {"kind": "tensor", "shape": [7], "dtype": "float32"},
 }
 
 
@@ -219,7 +220,7 @@ def test_a_model_whose_store_state_was_forged_along_with_it(folder, records, lab
     verdict = verify(folder, "b1")
     assert not verdict.passed
     assert verdict.different == (card["constituents"][0]["shard"],)
-    assert not verdict.to_json()["passed"]
+    assert not to_json(verdict)["passed"]
 
 
 def test_another_manifest_or_ledger(folder, make_folder, records):

@@ -14,7 +14,7 @@ import yaml
 from forgetflow.attribution.attribute import attribute
 from forgetflow.attribution.scores import Scores
 from forgetflow.audit.audit import Audit
-from forgetflow.audit.judge import contenders, grow_all, judge, procedures_of
+from forgetflow.audit.judge import contenders, judge, procedures_of, train_pools
 from forgetflow.config.project import Project
 from forgetflow.config.settings import parse_settings
 from forgetflow.errors import InputError
@@ -180,12 +180,12 @@ class Pipeline:
         if comparison.forget.sum() < settings.min_records:
             raise InputError(
                 f"{batch} forgets {int(comparison.forget.sum())} record(s), fewer than "
-                f"evaluate.audit.min_records ({settings.min_records}): figures would say nothing"
+                f"evaluate.audit.min_records ({settings.min_records}): estimates would say nothing"
             )
         chosen = methods or [read_batches(self.project)[batch].method]
         names, notes = contenders(self.project.settings, chosen)
         procedures = procedures_of(comparison, names, settings.members)
-        absent = grow_all(procedures)
+        absent = train_pools(procedures)
         made = {name: procedures[name] for name in names if name not in absent}
         return judge(comparison, made, self.test, settings, absent, notes)
 

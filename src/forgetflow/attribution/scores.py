@@ -2,7 +2,7 @@
 
     scores.safetensors   train_digests uint8 (N, 32), query_digests uint8 (Q, 32),
                          values float32 (N, Q)
-    summary.json         what was computed, counts and aggregate figures: no digest of a record
+    summary.json         what was computed, counts and aggregates: no digest of a record
 
 Record digests name people's records, so the tensors belong where they can be erased; the summary
 may go into metrics, logs and lineage. The folder holds no clock and no host name: equal scores are
@@ -13,7 +13,7 @@ Shapes: N train records, Q queries.
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,8 @@ from numpy.typing import NDArray
 
 from forgetflow.errors import InputError, VerdictError
 from forgetflow.files.atomic import write_folder
+from forgetflow.files.formats import json_bytes
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.keys.digests import Digests, bytes_digest
 
 TENSORS, SUMMARY = "scores.safetensors", "summary.json"
@@ -30,7 +32,7 @@ TENSORS, SUMMARY = "scores.safetensors", "summary.json"
 
 @dataclass(frozen=True)
 class Summary:
-    """What is known of scores without opening them: no figure of a single record.
+    """What is known of scores without reading them: nothing of a single record.
 
     A mean or share is None when no pair falls under it, as with queries of one class only.
 
@@ -66,10 +68,6 @@ class Summary:
     mean_abs_own_class: float | None
     mean_abs_other_classes: float | None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `Summary(**s.to_json()) == s`."""
-        return asdict(self)
-
 
 @dataclass(frozen=True, eq=False)
 class Scores:
@@ -79,7 +77,7 @@ class Scores:
         train_digests: uint8 (N, 32), in canonical order.
         query_digests: uint8 (Q, 32), in canonical order.
         values: float32 (N, Q); positive = learning from the record raises the query's margin.
-        summary: provenance and aggregate figures.
+        summary: provenance and aggregates.
     """
 
     train_digests: Digests
@@ -101,9 +99,8 @@ class Scores:
 def write_scores(scores: Scores, folder: Path) -> None:
     """Write both files, replacing an older folder, complete or not at all."""
     data = scores.to_bytes()
-    summary = {**scores.summary.to_json(), "sha256": bytes_digest(data)}
-    text = json.dumps(summary, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
-    write_folder(folder, [(TENSORS, data), (SUMMARY, f"{text}\n".encode())])
+    summary = {**to_json(scores.summary), "sha256": bytes_digest(data)}
+    write_folder(folder, [(TENSORS, data), (SUMMARY, json_bytes(summary))])
 
 
 def read_scores(folder: Path) -> Scores:
@@ -116,10 +113,10 @@ def read_scores(folder: Path) -> Scores:
     try:
         facts = json.loads((folder / SUMMARY).read_bytes())
         digest = facts.pop("sha256")
-        summary = Summary(**facts)
+        summary = from_json(Summary, facts)
     except FileNotFoundError:
         raise InputError(f"no attributions at {folder}: run `dvc repro attribute` first") from None
-    except (json.JSONDecodeError, UnicodeDecodeError, AttributeError, KeyError, TypeError):
+    except (ValueError, AttributeError, KeyError, TypeError):
         raise InputError(
             f"{folder / SUMMARY} is no summary of scores: run `dvc repro attribute` again"
         ) from None

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from forgetflow.audit.context import ORACLE, AuditContext
 from forgetflow.audit.intervals import mean_interval
-from forgetflow.audit.protocol import SHARE, Figure, Range
+from forgetflow.audit.protocol import SHARE, Estimate, Range
 from forgetflow.evaluation.auc import auc
 from forgetflow.evaluation.membership import matched
 from forgetflow.evaluation.protocol import SMALLEST_GROUP
@@ -58,24 +58,24 @@ class Attacks:
         "member_rate": SHARE,
     }
 
-    def figures(self, context: AuditContext) -> list[Figure]:
+    def estimates(self, context: AuditContext) -> list[Estimate]:
         """Return the AUC per signal and the member rate, on the forget set, oracle included."""
-        found: list[Figure] = []
+        found: list[Estimate] = []
         for statistic in STATISTICS:
             reason = withheld(context, statistic)
             rates = {} if reason else {c: _rates(context, c, statistic) for c in context.contenders}
             for contender in context.contenders:
                 if reason:
-                    figure = Figure(self.name, contender, "forget", statistic, None, reason=reason)
+                    one = Estimate(self.name, contender, "forget", statistic, None, reason=reason)
                 else:
                     target = float(rates[ORACLE].mean())
                     interval = mean_interval(rates[contender])
-                    figure = Figure(self.name, contender, "forget", statistic, *interval, target)
-                found.append(figure)
+                    one = Estimate(self.name, contender, "forget", statistic, *interval, target)
+                found.append(one)
         return found
 
     def tables(self, context: AuditContext) -> Mapping[str, list[Row]]:  # noqa: ARG002
-        """No table: the figures say it all."""
+        """No table: the estimates say it all."""
         return {}
 
 

@@ -1,7 +1,7 @@
 """Run every audit measure on the pools of one deletion, and keep the result as plain files.
 
     audit.json    everything below in one file
-    audit.csv     one row per figure
+    audit.csv     one row per estimate
     *.csv         tables for plots
 
 Everything is an aggregate over records and members; no file holds an id, a feature or a value of
@@ -10,18 +10,21 @@ one record.
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import Field
 
 from forgetflow.audit.context import FLOOR, ORACLE, AuditContext
 from forgetflow.audit.controls import Control, check_controls
-from forgetflow.audit.protocol import Figure
+from forgetflow.audit.protocol import Estimate
 from forgetflow.audit.registry import AUDITS
 from forgetflow.audit.remarks import remarks
 from forgetflow.errors import InputError
 from forgetflow.files.atomic import write_folder
 from forgetflow.files.formats import Row, csv_bytes, json_bytes
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.keys.code import code_digest, module_of
 
 FILE = "audit.json"
@@ -35,37 +38,37 @@ class Audit:
         batch: the deletion.
         members: contender -> number of models.
         records: retain, forget, test -> number of records.
-        figures: all figures of all measures.
+        estimates: of all measures; in JSON `figures`.
         controls: whether the controls behave.
         tables: file name -> rows.
         costs: contender -> mean cost of a member: `seconds`, `samples`, `steps`, `passes` over
             the retain set, `bytes`, its samples as a share of an oracle's (`of_retrain`), and
             what it presupposes: `prepared_samples`, `prepared_bytes`, `tuning_seconds`.
         facts: settings and environment that a reader needs to compare audits.
-        notes: sentences on what a reader must know of the figures, and what was left out.
+        notes: sentences on what a reader must know of the estimates, and what was left out.
     """
 
     batch: str
     members: Mapping[str, int]
     records: Mapping[str, int]
-    figures: Sequence[Figure]
+    estimates: Annotated[Sequence[Estimate], Field(alias="figures")]
     controls: Sequence[Control]
     tables: Mapping[str, Sequence[Row]]
     costs: Mapping[str, Mapping[str, float]]
     facts: Mapping[str, Any]
     notes: Sequence[str] = ()
 
-    def figure(self, measure: str, contender: str, name: str, statistic: str) -> Figure | None:
-        """Return one figure, or None if it was not measured."""
+    def estimate(self, measure: str, contender: str, name: str, statistic: str) -> Estimate | None:
+        """Return one estimate, or None if it was not measured."""
         wanted = (measure, contender, name, statistic)
         return next(
-            (f for f in self.figures if (f.measure, f.contender, f.set, f.statistic) == wanted),
+            (f for f in self.estimates if (f.measure, f.contender, f.set, f.statistic) == wanted),
             None,
         )
 
-    def floor(self, figure: Figure) -> Figure | None:
-        """Return the second oracle's figure beside a figure."""
-        return self.figure(figure.measure, FLOOR, figure.set, figure.statistic)
+    def floor(self, estimate: Estimate) -> Estimate | None:
+        """Return the second oracle's estimate beside an estimate."""
+        return self.estimate(estimate.measure, FLOOR, estimate.set, estimate.statistic)
 
     @property
     def misbehaving(self) -> list[Control]:
@@ -76,31 +79,6 @@ class Audit:
     def powerless(self) -> bool:
         """Whether doing nothing cannot be told from retraining."""
         return any(control.outcome == "no power" for control in self.controls)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `Audit.from_json(a.to_json())` equals `a`."""
-        return {
-            "batch": self.batch,
-            "members": dict(self.members),
-            "records": dict(self.records),
-            "facts": dict(self.facts),
-            "notes": list(self.notes),
-            "controls": [control.to_json() for control in self.controls],
-            "costs": {name: dict(cost) for name, cost in self.costs.items()},
-            "figures": [figure.to_json() for figure in self.figures],
-            "tables": {name: [dict(row) for row in rows] for name, rows in self.tables.items()},
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Audit":
-        """Inverse of `to_json`."""
-        return cls(
-            **{
-                **data,
-                "figures": [Figure.from_json(one) for one in data["figures"]],
-                "controls": [Control.from_json(one) for one in data["controls"]],
-            }
-        )
 
 
 def code() -> str:
@@ -126,19 +104,19 @@ def audit(
         absent: control that could not be made -> why; all but ascent then misbehave.
         notes: sentences on what was left out of the audit.
     """
-    figures: list[Figure] = []
+    estimates: list[Estimate] = []
     tables: dict[str, Sequence[Row]] = {}
     for measure in AUDITS.values():
-        found = measure.figures(context)
-        figures += [figure.within(measure.ranges[figure.statistic]) for figure in found]
+        found = measure.estimates(context)
+        estimates += [estimate.within(measure.ranges[estimate.statistic]) for estimate in found]
         tables |= {name: rows for name, rows in measure.tables(context).items() if rows}
     return Audit(
         batch,
         {name: context.members(name) for name in context.contenders},
         {name: len(records) for name, records in context.sets.items()},
-        figures,
+        estimates,
         [
-            *check_controls(context, figures),
+            *check_controls(context, estimates),
             # Ascent may blow up: it is there to do damage.
             *(
                 Control(name, "behaves" if name == "ascent" else "misbehaves", why)
@@ -159,8 +137,8 @@ def write_no_audit(folder: Path, reason: str) -> None:
 
 def audit_files(result: Audit) -> dict[str, bytes]:
     """Return file name -> content of an audit, without its page."""
-    rows: list[Row] = [dict(figure.to_json()) for figure in result.figures]
-    files = {FILE: json_bytes(result.to_json()), "audit.csv": csv_bytes(rows)}
+    rows: list[Row] = [asdict(estimate) for estimate in result.estimates]
+    files = {FILE: json_bytes(to_json(result)), "audit.csv": csv_bytes(rows)}
     return files | {name: csv_bytes(rows) for name, rows in result.tables.items()}
 
 
@@ -175,8 +153,8 @@ def read_audit(folder: Path) -> Audit | None:
         return None
     try:
         found = json.loads(path.read_bytes())
-        return None if "reason" in found else Audit.from_json(found)
-    except (ValueError, KeyError, TypeError):
+        return None if "reason" in found else from_json(Audit, found)
+    except (ValueError, TypeError):
         raise InputError(f"{path} is damaged: run `dvc repro` to write it again") from None
 
 

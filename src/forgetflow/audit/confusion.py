@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from forgetflow.audit.context import ORACLE, AuditContext
 from forgetflow.audit.intervals import jackknife, mean_interval
-from forgetflow.audit.protocol import SHARE, Figure, Range
+from forgetflow.audit.protocol import SHARE, Estimate, Range
 from forgetflow.evaluation.protocol import SMALLEST_GROUP
 from forgetflow.files.formats import Row
 
@@ -59,24 +59,24 @@ class Confusion:
         "confusion_tv": SHARE,
     }
 
-    def figures(self, context: AuditContext) -> list[Figure]:
+    def estimates(self, context: AuditContext) -> list[Estimate]:
         """Return the shares of every contender, oracle too, and the distances to the oracle."""
-        found: list[Figure] = []
+        found: list[Estimate] = []
         for name, statistic in PLACES:
             reason = _missing(context, name, statistic)
             for contender in context.contenders:
                 place = (self.name, contender, name, statistic)
                 if reason:
-                    found.append(Figure(*place, None, reason=reason))
+                    found.append(Estimate(*place, None, reason=reason))
                     continue
                 target = float(shares(context, ORACLE, name, statistic).mean())
                 interval = mean_interval(shares(context, contender, name, statistic))
-                found.append(Figure(*place, *interval, target=target))
+                found.append(Estimate(*place, *interval, target=target))
         oracle = _matrices(context, ORACLE)
         for contender in context.names:
             own = _matrices(context, contender)
             interval = jackknife(partial(_variation_of, own, oracle), len(own))
-            found.append(Figure(self.name, contender, "test", "confusion_tv", *interval))
+            found.append(Estimate(self.name, contender, "test", "confusion_tv", *interval))
         return found
 
     def tables(self, context: AuditContext) -> Mapping[str, list[Row]]:

@@ -11,13 +11,13 @@ records just as well as the original does. It blocks approximate methods, for wh
 all the evidence there is, and not exact ones.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
 
 from forgetflow.audit.context import FLOOR, ORACLE, ORIGINAL, SETS, AuditContext
 from forgetflow.audit.intervals import Interval, mean_interval
-from forgetflow.audit.protocol import Figure
+from forgetflow.audit.protocol import Estimate
 
 Outcome = Literal["behaves", "misbehaves", "no power"]
 
@@ -41,26 +41,17 @@ class Control:
     outcome: Outcome
     sentence: str
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `Control.from_json(c.to_json()) == c`."""
-        return asdict(self)
 
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Control":
-        """Inverse of `to_json`."""
-        return cls(**data)
-
-
-def check_controls(context: AuditContext, figures: Sequence[Figure]) -> list[Control]:
+def check_controls(context: AuditContext, estimates: Sequence[Estimate]) -> list[Control]:
     """Return one finding per control that is among the contenders.
 
     Args:
         context: contenders and sets.
-        figures: of all measures; U-LiRA's accuracy on the forget set is needed.
+        estimates: of all measures; U-LiRA's accuracy on the forget set is needed.
     """
-    found = [_second_oracle(context, figures)]
+    found = [_second_oracle(context, estimates)]
     if "none" in context.contenders:
-        found.append(_nothing_done(context, figures))
+        found.append(_nothing_done(context, estimates))
     if "finetune" in context.contenders and ORIGINAL in context.contenders:
         found.append(_fine_tuned(context))
     if "ascent" in context.contenders and "none" in context.contenders:
@@ -68,7 +59,7 @@ def check_controls(context: AuditContext, figures: Sequence[Figure]) -> list[Con
     return found
 
 
-def _second_oracle(context: AuditContext, figures: Sequence[Figure]) -> Control:
+def _second_oracle(context: AuditContext, estimates: Sequence[Estimate]) -> Control:
     for name in SETS:
         one, other = _accuracy(context, ORACLE, name), _accuracy(context, FLOOR, name)
         if abs(one.value - other.value) > SLACK and _apart(one, other):
@@ -78,7 +69,7 @@ def _second_oracle(context: AuditContext, figures: Sequence[Figure]) -> Control:
                 f"the two oracles differ on the {name} set ({one.value:.3f} and "
                 f"{other.value:.3f}): they are not two samples of one procedure",
             )
-    attack = _find(figures, "ulira", FLOOR, "forget", "accuracy")
+    attack = _find(estimates, "ulira", FLOOR, "forget", "accuracy")
     if attack and attack.value is not None:
         low = attack.value if attack.low is None else attack.low
         if low > CHANCE + SLACK:
@@ -91,9 +82,9 @@ def _second_oracle(context: AuditContext, figures: Sequence[Figure]) -> Control:
     return Control(FLOOR, "behaves", "the two oracles cannot be told apart")
 
 
-def _nothing_done(context: AuditContext, figures: Sequence[Figure]) -> Control:
-    mine = _find(figures, "ulira", "none", "forget", "accuracy")
-    floor = _find(figures, "ulira", FLOOR, "forget", "accuracy")
+def _nothing_done(context: AuditContext, estimates: Sequence[Estimate]) -> Control:
+    mine = _find(estimates, "ulira", "none", "forget", "accuracy")
+    floor = _find(estimates, "ulira", FLOOR, "forget", "accuracy")
     if mine and floor and mine.value is not None and floor.value is not None:
         low = mine.value if mine.low is None else mine.low
         if low > max(floor.value, CHANCE):
@@ -157,9 +148,9 @@ def _apart(one: Interval, other: Interval) -> bool:
 
 
 def _find(
-    figures: Sequence[Figure], measure: str, contender: str, name: str, statistic: str
-) -> Figure | None:
+    estimates: Sequence[Estimate], measure: str, contender: str, name: str, statistic: str
+) -> Estimate | None:
     wanted = (measure, contender, name, statistic)
     return next(
-        (f for f in figures if (f.measure, f.contender, f.set, f.statistic) == wanted), None
+        (f for f in estimates if (f.measure, f.contender, f.set, f.statistic) == wanted), None
     )

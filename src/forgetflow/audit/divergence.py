@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from forgetflow.audit.context import ORACLE, SETS, AuditContext
 from forgetflow.audit.intervals import mean_interval
-from forgetflow.audit.protocol import DISTANCE, SHARE, Figure, Range
+from forgetflow.audit.protocol import DISTANCE, SHARE, Estimate, Range
 from forgetflow.evaluation.distance import jensen_shannon
 from forgetflow.evaluation.protocol import SMALLEST_GROUP
 from forgetflow.files.formats import Row
@@ -55,15 +55,15 @@ class Divergence:
         "completeness": SHARE,
     }
 
-    def figures(self, context: AuditContext) -> list[Figure]:
+    def estimates(self, context: AuditContext) -> list[Estimate]:
         """Return every statistic per contender and set, means over pairs with t intervals."""
-        found: list[Figure] = []
+        found: list[Estimate] = []
         for contender in context.names:
             for name in SETS:
                 if len(context.sets[name]) < SMALLEST_GROUP:
                     reason = f"withheld: the {name} set has fewer than {SMALLEST_GROUP} records"
                     found += [
-                        Figure(self.name, contender, name, statistic, None, reason=reason)
+                        Estimate(self.name, contender, name, statistic, None, reason=reason)
                         for statistic in STATISTICS
                     ]
                     continue
@@ -71,11 +71,11 @@ class Divergence:
                     of = context.smoothed if statistic in LOGARITHMS else context.probabilities
                     own, oracle = of(contender, name), of(ORACLE, name)
                     interval = mean_interval(paired(compare, own, oracle))
-                    found.append(Figure(self.name, contender, name, statistic, *interval))
+                    found.append(Estimate(self.name, contender, name, statistic, *interval))
         return found
 
     def tables(self, context: AuditContext) -> Mapping[str, list[Row]]:  # noqa: ARG002
-        """No table: the figures say it all."""
+        """No table: the estimates say it all."""
         return {}
 
 

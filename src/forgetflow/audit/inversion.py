@@ -14,7 +14,7 @@ judge sees the class in them (`judge_confidence`), so no picture is shown and no
   model of its number that a method made of it. Only where there is a single original model do
   methods have to be judged by their own parent.
 
-The oracle's figure is the target. Inputs are treated as continuous, categories too.
+The oracle's estimate is the target. Inputs are treated as continuous, categories too.
 
 Shapes: B = classes x starts inputs at a time, C classes.
 """
@@ -30,7 +30,7 @@ from torch import Tensor, nn
 
 from forgetflow.audit.context import FLOOR, ORACLE, ORIGINAL, AuditContext
 from forgetflow.audit.intervals import mean_interval
-from forgetflow.audit.protocol import SHARE, Figure, Range
+from forgetflow.audit.protocol import SHARE, Estimate, Range
 from forgetflow.files.formats import Row
 from forgetflow.keys.digests import keyed_hash
 
@@ -51,31 +51,31 @@ class Inversion:
     )
     ranges: ClassVar[Mapping[str, Range]] = {"judge_confidence": SHARE, "own_confidence": SHARE}
 
-    def figures(self, context: AuditContext) -> list[Figure]:
+    def estimates(self, context: AuditContext) -> list[Estimate]:
         """Return both confidences on the forget set, 0 to 1, oracle included."""
         missing = context.lacks("gradients")
         if ORIGINAL not in context.contenders:
             missing = "no original model: it is the judge"
         if missing:
             return [
-                Figure(self.name, contender, "forget", statistic, None, reason=missing)
+                Estimate(self.name, contender, "forget", statistic, None, reason=missing)
                 for contender in context.contenders
                 for statistic in STATISTICS
             ]
         judge = context.contenders[ORIGINAL].network(context.members(ORIGINAL) - 1)
         all_of = {name: _confidences(context, name, judge) for name in context.contenders}
         targets = all_of[ORACLE].mean(axis=1)
-        found: list[Figure] = []
+        found: list[Estimate] = []
         for contender, confidences in all_of.items():
             for statistic, own, target in zip(STATISTICS, confidences, targets, strict=True):
                 if len(own):
                     interval = mean_interval(own)
                     place = (self.name, contender, "forget", statistic)
-                    found.append(Figure(*place, *interval, target=float(target)))
+                    found.append(Estimate(*place, *interval, target=float(target)))
                 else:
                     reason = "its only model is the judge"
                     found.append(
-                        Figure(self.name, contender, "forget", statistic, None, reason=reason)
+                        Estimate(self.name, contender, "forget", statistic, None, reason=reason)
                     )
         return found
 

@@ -1,6 +1,6 @@
 """From a deletion and its pools to an audit: who contends, what decides the result, the judgement.
 
-comparison ──► contenders ──► procedures ──► (grown) ──► judge ──► Audit
+comparison ──► contenders ──► procedures ──► (trained) ──► judge ──► Audit
 """
 
 from collections.abc import Mapping, Sequence
@@ -58,7 +58,7 @@ def procedures_of(
     return dict(sorted(found.items(), key=lambda pair: pair[1].depth))
 
 
-def grow_all(procedures: Mapping[str, Procedure]) -> dict[str, str]:
+def train_pools(procedures: Mapping[str, Procedure]) -> dict[str, str]:
     """Make every missing member here, one pool after another.
 
     Returns:
@@ -70,7 +70,7 @@ def grow_all(procedures: Mapping[str, Procedure]) -> dict[str, str]:
     absent: dict[str, str] = {}
     for name, procedure in procedures.items():
         try:
-            procedure.grow()
+            procedure.train()
         except VerdictError as error:
             if name not in CONTROLS:
                 raise
@@ -114,7 +114,7 @@ def judge(
     absent: Mapping[str, str],
     notes: Sequence[str],
 ) -> Audit:
-    """Judge procedures whose pools are grown.
+    """Judge procedures whose pools are trained.
 
     Args:
         comparison: the deletion.

@@ -11,7 +11,7 @@ a set by the 95th percentile, since a few records betrayed are not made up for b
 - `easydub_p95`: as EasyDUB (arXiv 2602.16400) computes it, for comparison with its tables.
 
 Histograms of few members hardly overlap: with 20 members two pools of retrained models are as
-far apart as 5 nats, and the figure settles from 80 on (Mavrothalassitis et al. 2025, appendix K).
+far apart as 5 nats, and the estimate settles from 80 on (Mavrothalassitis et al. 2025, appendix K).
 So KLoM is read beside the second oracle's, never by itself.
 
 Shapes: p_margins (M1, N) of a contender, q_margins (M2, N) of the oracle; M members, N records.
@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from forgetflow.audit.context import MAX_MARGIN, ORACLE, SETS, AuditContext
 from forgetflow.audit.intervals import jackknife_pools
-from forgetflow.audit.protocol import DISTANCE, SHARE, Figure, Range
+from forgetflow.audit.protocol import DISTANCE, SHARE, Estimate, Range
 from forgetflow.evaluation.protocol import SMALLEST_GROUP
 from forgetflow.files.formats import Row
 
@@ -66,16 +66,16 @@ class Klom:
         "easydub_p95": DISTANCE,
     }
 
-    def figures(self, context: AuditContext) -> list[Figure]:
+    def estimates(self, context: AuditContext) -> list[Estimate]:
         """Return every statistic per contender and set; the bounds are a jackknife's."""
         statistics = {**STATISTICS, **(EASYDUB if context.settings.easydub else {})}
         oracle = {name: context.margins(ORACLE, name) for name in SETS}
-        found: list[Figure] = []
+        found: list[Estimate] = []
         for contender in context.names:
             for name in SETS:
                 own = context.margins(contender, name)
                 found += [
-                    _figure((contender, name, statistic), compare, own, oracle[name])
+                    _estimate((contender, name, statistic), compare, own, oracle[name])
                     for statistic, compare in statistics.items()
                 ]
         return found
@@ -200,26 +200,28 @@ def _no_law(oracle: Margins, fewest: int) -> str:
     )
 
 
-def _figure(of: tuple[str, str, str], compare: Compare, own: Margins, oracle: Margins) -> Figure:
-    """Return the figure of (contender, set, statistic)."""
+def _estimate(
+    of: tuple[str, str, str], compare: Compare, own: Margins, oracle: Margins
+) -> Estimate:
+    """Return the estimate of (contender, set, statistic)."""
     statistic = of[-1]
     fewest, records = min(len(own), len(oracle)), own.shape[1]
     if records < SMALLEST_GROUP:
         reason = f"withheld: the set has fewer than {SMALLEST_GROUP} records"
-        return Figure(Klom.name, *of, None, reason=reason)
+        return Estimate(Klom.name, *of, None, reason=reason)
     if statistic == "gaussian_p95":
         reason = _no_law(oracle, fewest)
         if reason:
-            return Figure(Klom.name, *of, None, reason=reason)
+            return Estimate(Klom.name, *of, None, reason=reason)
     reasons = []
     if fewest < MEMBERS_NEEDED and statistic in ("p95", "mean", "easydub_p95"):
         reasons.append(
             f"inflated: {fewest} members a side, steady from {MEMBERS_NEEDED} on; read only its "
-            f"distance to the second oracle's figure"
+            f"distance to the second oracle's estimate"
         )
     if records < 20 and statistic.endswith("p95"):
         reasons.append(f"close to the largest of only {records} records")
     interval = jackknife_pools(
         lambda mine, theirs: compare(own[mine], oracle[theirs]), (len(own), len(oracle))
     )
-    return Figure(Klom.name, *of, *interval, reason="; ".join(reasons))
+    return Estimate(Klom.name, *of, *interval, reason="; ".join(reasons))

@@ -10,7 +10,7 @@ records against as many test records of the same classes, which no contender has
   gets who must be sure.
 
 The oracle is attacked too, each of its members by the fit of the others, else it would be compared
-with itself. Nobody reaches 0.5 exactly; the second oracle's figure is the one to aim for, and
+with itself. Nobody reaches 0.5 exactly; the second oracle's estimate is the one to aim for, and
 below it is as telling as above.
 
 With fewer than `ALONE` margins per fit, one deviation is shared by all records, as the paper
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 from forgetflow.audit.context import ORACLE, AuditContext
 from forgetflow.audit.intervals import mean_interval
 from forgetflow.audit.klom import MIN_DEVIATION
-from forgetflow.audit.protocol import SHARE, Figure, Range
+from forgetflow.audit.protocol import SHARE, Estimate, Range
 from forgetflow.evaluation.auc import auc
 from forgetflow.evaluation.membership import matched
 from forgetflow.evaluation.protocol import SMALLEST_GROUP
@@ -58,12 +58,12 @@ class Lira:
     )
     ranges: ClassVar[Mapping[str, Range]] = {"auc": SHARE, "tpr_at_1pct_fpr": SHARE}
 
-    def figures(self, context: AuditContext) -> list[Figure]:
+    def estimates(self, context: AuditContext) -> list[Estimate]:
         """Return `auc` and `tpr_at_1pct_fpr`, means over members with t intervals."""
         forget, test = matched(context.sets["forget"], context.sets["test"], context.seed)
         pairs = len(forget)
         refused, reasons = _reasons(pairs, context.members(ORACLE))
-        found: list[Figure] = []
+        found: list[Estimate] = []
 
         def margins(contender: str) -> Margins:
             return np.concatenate(
@@ -78,7 +78,7 @@ class Lira:
         for contender in context.contenders:
             if refused:
                 found += [
-                    Figure(self.name, contender, "forget", statistic, None, reason=refused)
+                    Estimate(self.name, contender, "forget", statistic, None, reason=refused)
                     for statistic in reasons
                 ]
                 continue
@@ -94,7 +94,7 @@ class Lira:
             for (statistic, reason), values in zip(reasons.items(), (areas, rates), strict=True):
                 interval = mean_interval(values)
                 found.append(
-                    Figure(self.name, contender, "forget", statistic, *interval, reason=reason)
+                    Estimate(self.name, contender, "forget", statistic, *interval, reason=reason)
                 )
         return found
 
@@ -148,7 +148,7 @@ def true_positives(forget: NDArray[np.float64], test: NDArray[np.float64]) -> fl
 
 
 def _reasons(pairs: int, oracles: int) -> tuple[str, dict[str, str]]:
-    """Return why there are no figures, else empty, and what to know of each statistic."""
+    """Return why there are no estimates, else empty, and what to know of each statistic."""
     refused, rough = "", ""
     if pairs < SMALLEST_GROUP:
         refused = f"withheld: only {pairs} forget record(s) have a test record of the same class"

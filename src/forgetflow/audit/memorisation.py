@@ -13,7 +13,7 @@ Per tercile:
     accuracy_*      share predicted right; the target is that of the oracles in the second half
     margin_gap_*    mean over records of |margin - mean margin of the oracles in the second half|
 
-An oracle that helps to choose the terciles judges no figure: a record that the first half gets
+An oracle that helps to choose the terciles judges no estimate: a record that the first half gets
 wrong by chance ranks high, and would be easy for fresh models. The original models cannot be
 spared that way, so their own accuracy in the high tercile is a little flattered.
 
@@ -28,7 +28,7 @@ from numpy.typing import NDArray
 
 from forgetflow.audit.context import ORACLE, ORIGINAL, AuditContext
 from forgetflow.audit.intervals import mean_interval
-from forgetflow.audit.protocol import DISTANCE, SHARE, Figure, Range
+from forgetflow.audit.protocol import DISTANCE, SHARE, Estimate, Range
 from forgetflow.evaluation.protocol import SMALLEST_GROUP
 from forgetflow.files.formats import Row
 
@@ -55,18 +55,18 @@ class Memorisation:
         "margin_gap_high": DISTANCE,
     }
 
-    def figures(self, context: AuditContext) -> list[Figure]:
+    def estimates(self, context: AuditContext) -> list[Estimate]:
         """Return accuracy (oracle too) and margin gap per tercile of the forget set."""
         reason = _missing(context)
         if reason:
             return [
-                Figure(self.name, contender, "forget", f"{kind}_{tercile}", None, reason=reason)
+                Estimate(self.name, contender, "forget", f"{kind}_{tercile}", None, reason=reason)
                 for contender in context.contenders
                 for kind in _kinds(contender)
                 for tercile in TERCILES
             ]
         groups = dict(zip(TERCILES, terciles(memorisation(context)), strict=True))
-        found: list[Figure] = []
+        found: list[Estimate] = []
         for contender in context.contenders:
             for kind in _kinds(contender):
                 for tercile, chosen in groups.items():
@@ -74,10 +74,10 @@ class Memorisation:
                     if kind == "accuracy":
                         target = float(accuracies(context, ORACLE, chosen).mean())
                         interval = mean_interval(accuracies(context, contender, chosen))
-                        found.append(Figure(*place, *interval, target=target))
+                        found.append(Estimate(*place, *interval, target=target))
                     else:
                         interval = mean_interval(margin_gaps(context, contender, chosen))
-                        found.append(Figure(*place, *interval))
+                        found.append(Estimate(*place, *interval))
         return found
 
     def tables(self, context: AuditContext) -> Mapping[str, list[Row]]:
@@ -139,7 +139,7 @@ def _missing(context: AuditContext) -> str:
     if ORIGINAL not in context.contenders:
         return "no original models: memorisation is their gain over the oracles"
     if context.members(ORACLE) < 2:
-        return "one oracle: terciles and figures need different ones"
+        return "one oracle: terciles and estimates need different ones"
     if len(context.sets["forget"]) < len(TERCILES) * SMALLEST_GROUP:
         return (
             f"withheld: the forget set has fewer than {len(TERCILES) * SMALLEST_GROUP} records, "

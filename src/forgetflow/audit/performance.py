@@ -11,7 +11,7 @@
 
 `tow` and `average_gap` fold seed noise into |.|, so a perfect procedure stays a little away from
 1 and 0; the second oracle shows how far. Where the forget set is a random part of the training
-set, doing nothing scores almost as well: neither figure is evidence of forgetting by itself.
+set, doing nothing scores almost as well: neither estimate is evidence of forgetting by itself.
 """
 
 from collections.abc import Mapping
@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 from forgetflow.audit.attacks import MEMBER_RATE, member_rates, withheld
 from forgetflow.audit.context import ORACLE, SETS, AuditContext
 from forgetflow.audit.intervals import Interval, mean_interval, student
-from forgetflow.audit.protocol import SHARE, Figure, Range
+from forgetflow.audit.protocol import SHARE, Estimate, Range
 from forgetflow.evaluation.protocol import SMALLEST_GROUP
 from forgetflow.files.formats import Row
 
@@ -48,23 +48,23 @@ class Performance:
         "average_gap": SHARE,
     }
 
-    def figures(self, context: AuditContext) -> list[Figure]:
+    def estimates(self, context: AuditContext) -> list[Estimate]:
         """Return `accuracy` and `gap` per set, `tow` and `average_gap` over all sets."""
         oracle = {name: accuracies(context, ORACLE, name) for name in SETS}
-        found: list[Figure] = []
+        found: list[Estimate] = []
         for contender in context.contenders:
             own = {name: accuracies(context, contender, name) for name in SETS}
             for name in SETS:
                 target = float(oracle[name].mean())
                 interval = mean_interval(own[name])
-                found.append(Figure(self.name, contender, name, "accuracy", *interval, target))
+                found.append(Estimate(self.name, contender, name, "accuracy", *interval, target))
             if contender == ORACLE:
                 continue
             for name in SETS:
                 interval = difference_interval(own[name], oracle[name])
-                found.append(Figure(self.name, contender, name, "gap", *interval, 0.0))
+                found.append(Estimate(self.name, contender, name, "gap", *interval, 0.0))
             differences = np.array([np.abs(own[name] - oracle[name].mean()) for name in SETS])
-            found.append(Figure(self.name, contender, "all", "tow", *tug_of_war(differences)))
+            found.append(Estimate(self.name, contender, "all", "tow", *tug_of_war(differences)))
             found.append(_average_gap(context, contender, differences))
         return found
 
@@ -115,13 +115,15 @@ def difference_interval(left: NDArray[np.float64], right: NDArray[np.float64]) -
     return Interval(difference, difference - half, difference + half)
 
 
-def _average_gap(context: AuditContext, contender: str, differences: NDArray[np.float64]) -> Figure:
+def _average_gap(
+    context: AuditContext, contender: str, differences: NDArray[np.float64]
+) -> Estimate:
     reason = withheld(context, MEMBER_RATE)
     if reason:
-        return Figure(Performance.name, contender, "all", "average_gap", None, reason=reason)
+        return Estimate(Performance.name, contender, "all", "average_gap", None, reason=reason)
     attack = np.abs(member_rates(context, contender) - member_rates(context, ORACLE).mean())
     interval = mean_interval(np.vstack([differences, attack]).mean(axis=0))
-    return Figure(Performance.name, contender, "all", "average_gap", *interval)
+    return Estimate(Performance.name, contender, "all", "average_gap", *interval)
 
 
 def _class_rows(context: AuditContext, contender: str, name: str) -> list[Row]:

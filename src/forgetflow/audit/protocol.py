@@ -2,14 +2,14 @@
 
 Whether an algorithm forgets cannot be seen in a single model (Thudi et al., USENIX Security 2022):
 two retrained models differ by their seeds alone. So every measure here sees a pool of models per
-contender and reports each figure beside that of the second oracle, its noise floor.
+contender and reports each estimate beside that of the second oracle, its noise floor.
 
-A figure is an aggregate: nothing handed out may hold an id, a feature or a value of one record.
+An estimate is an aggregate: nothing handed out may hold an id, a feature or a value of one record.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
-from typing import Any, ClassVar, Protocol
+from dataclasses import dataclass, replace
+from typing import ClassVar, Protocol
 
 from forgetflow.audit.context import AuditContext
 from forgetflow.files.formats import Row
@@ -22,17 +22,17 @@ DISTANCE: Range = (0.0, None)
 
 
 @dataclass(frozen=True)
-class Figure:
-    """One figure of one contender.
+class Estimate:
+    """One estimate of one contender.
 
     Attributes:
         measure: name of the measure, e.g. `klom`.
-        contender: whose figure, e.g. `finetune` or `second oracle`.
-        set: retain, forget or test; `all` where a figure is not of one set.
+        contender: whose estimate, e.g. `finetune` or `second oracle`.
+        set: retain, forget or test; `all` where an estimate is not of one set.
         statistic: what was computed, e.g. `p95`.
-        value: the figure; None if it cannot be had.
+        value: the estimate; None if it cannot be had.
         low, high: 95 % interval over seeds; None where there is none.
-        target: the value of a perfect procedure where that is not the second oracle's figure
+        target: the value of a perfect procedure where that is not the second oracle's estimate
             (e.g. the oracles' accuracy); None: compare with the second oracle.
         reason: why `value` is None, or what a reader must know of it; else empty.
     """
@@ -47,8 +47,8 @@ class Figure:
     target: float | None = None
     reason: str = ""
 
-    def within(self, bounds: Range) -> "Figure":
-        """Return the figure with its interval cut at what is possible."""
+    def within(self, bounds: Range) -> "Estimate":
+        """Return the estimate with its interval cut at what is possible."""
         least, largest = bounds
         low, high = self.low, self.high
         if low is not None and least is not None:
@@ -57,15 +57,6 @@ class Figure:
             high = min(high, largest)
         return replace(self, low=low, high=high)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `Figure.from_json(f.to_json()) == f`."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Figure":
-        """Inverse of `to_json`."""
-        return cls(**data)
-
 
 class AuditMeasure(Protocol):
     """One file, one class, one registry line, one test.
@@ -73,7 +64,7 @@ class AuditMeasure(Protocol):
     Attributes:
         name: what it is called everywhere.
         title: how the report calls it.
-        reading: one sentence: what the figure says, which value is ideal.
+        reading: one sentence: what the estimate says, which value is ideal.
         ranges: statistic -> least and largest possible value, None where there is none; an
             interval is cut there, since a symmetric one knows nothing of it.
     """
@@ -83,8 +74,8 @@ class AuditMeasure(Protocol):
     reading: ClassVar[str]
     ranges: ClassVar[Mapping[str, Range]]
 
-    def figures(self, context: AuditContext) -> list[Figure]:
-        """Return figures of every contender but the oracle, the reference of all comparisons.
+    def estimates(self, context: AuditContext) -> list[Estimate]:
+        """Return estimates of every contender but the oracle, the reference of all comparisons.
 
         Measures of a value rather than of a difference (accuracy, attack rates) report the oracle
         too.

@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from forgetflow.audit.context import ORACLE, ORIGINAL, AuditContext
-from forgetflow.audit.protocol import DISTANCE, Figure, Range
+from forgetflow.audit.protocol import DISTANCE, Estimate, Range
 from forgetflow.files.formats import Row
 from forgetflow.keys.digests import keyed_hash
 from forgetflow.training.ensemble import BATCH
@@ -55,27 +55,27 @@ class Relearn:
     ranges: ClassVar[Mapping[str, Range]] = {"steps": DISTANCE, "anamnesis_index": DISTANCE}
 
     def __init__(self) -> None:
-        # Figures and tables come of the same runs, which are by far the dearest of an audit.
+        # Estimates and tables come of the same runs, which are by far the dearest of an audit.
         self._runs: WeakKeyDictionary[AuditContext, dict[str, Steps]] = WeakKeyDictionary()
 
-    def figures(self, context: AuditContext) -> list[Figure]:
+    def estimates(self, context: AuditContext) -> list[Estimate]:
         """Return `steps` (oracle too) and `anamnesis_index` on the forget set."""
         runs, limit = self._all(context), context.settings.relearn.max_steps
         if not runs:
             missing = context.lacks("parameters")
             missing = missing or "no original models: they set the accuracy to relearn"
             place = "forget", "anamnesis_index", None
-            return [Figure(self.name, one, *place, reason=missing) for one in context.names]
+            return [Estimate(self.name, one, *place, reason=missing) for one in context.names]
         oracle = runs[ORACLE]
         target = median(oracle)
         found = [
-            _figure(name, "steps", median(own), own, target, _note(own, limit))
+            _estimate(name, "steps", median(own), own, target, _note(own, limit))
             for name, own in runs.items()
         ]
         for name in context.names:
             value, reason = anamnesis_index(runs[name], oracle, limit)
             ratios = [_ratio(*pair) for pair in zip(runs[name], oracle, strict=False)]
-            found.append(_figure(name, "anamnesis_index", value, ratios, 1.0, reason))
+            found.append(_estimate(name, "anamnesis_index", value, ratios, 1.0, reason))
         return found
 
     def tables(self, context: AuditContext) -> Mapping[str, list[Row]]:
@@ -208,16 +208,16 @@ def _note(runs: Steps, limit: int) -> str:
     return f"median and range of {len(runs)} runs"
 
 
-def _figure(
+def _estimate(
     contender: str,
     statistic: str,
     value: float | None,
     members: Sequence[float | None],
     target: float | None,
     reason: str,
-) -> Figure:
-    """Return a figure with the range over members, if there are two and all of them are known."""
+) -> Estimate:
+    """Return an estimate with the range over members, if there are two and all are known."""
     known = [float(one) for one in members if one is not None]
     whole = value is not None and len(known) == len(members) > 1
     low, high = (min(known), max(known)) if whole else (None, None)
-    return Figure(Relearn.name, contender, "forget", statistic, value, low, high, target, reason)
+    return Estimate(Relearn.name, contender, "forget", statistic, value, low, high, target, reason)

@@ -1,4 +1,4 @@
-"""What a reader of an audit must know of its models before reading a figure.
+"""What a reader of an audit must know of its models before reading an estimate.
 
 Probabilities that are shares of votes, training without randomness, margins beyond what measures
 look at, and classes whose one-class model went with its records.
@@ -24,7 +24,7 @@ def _shares(context: AuditContext) -> str:
     return (
         f"Probabilities are shares of {context.votes:,} votes (of trees, or constituents) "
         "and often exactly 0 or 1; for margins, losses and KL divergences one vote spread evenly "
-        "over the classes is added, so that no figure hangs on a vote too few"
+        "over the classes is added, so that no estimate hangs on a vote too few"
     )
 
 

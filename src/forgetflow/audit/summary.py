@@ -1,4 +1,4 @@
-"""The figures of an audit that stand in `metrics.json`, where the gate and MLflow read them."""
+"""The estimates of an audit that stand in `metrics.json`, where the gate and MLflow read them."""
 
 from typing import Any
 
@@ -18,28 +18,28 @@ HEADLINES = {
 
 
 def headline(audit: Audit, contender: str) -> dict[str, Any]:
-    """Return a contender's main figures beside the second oracle's, as nested numbers.
+    """Return a contender's main estimates beside the second oracle's, as nested numbers.
 
     Returns:
         `members`, `misbehaving` (controls), `no_power` (0 or 1), and name -> `value`, `low`,
-        `high`, `floor`, `none` (the lower end of doing nothing's); a missing figure is None
+        `high`, `floor`, `none` (the lower end of doing nothing's); a missing estimate is None
         beside a `reason`.
     """
-    figures: dict[str, Any] = {
+    estimates: dict[str, Any] = {
         "members": audit.members[contender],
         "misbehaving": len(audit.misbehaving),
         "no_power": int(audit.powerless),
     }
     for name, (measure, group, statistic) in HEADLINES.items():
-        mine = audit.figure(measure, contender, group, statistic)
-        floor = audit.figure(measure, FLOOR, group, statistic)
+        mine = audit.estimate(measure, contender, group, statistic)
+        floor = audit.estimate(measure, FLOOR, group, statistic)
         if mine is None or mine.value is None:
             reason = (mine.reason if mine else "") or "not measured"
-            figures[name] = {"value": None, "reason": reason}
+            estimates[name] = {"value": None, "reason": reason}
             continue
         found = {"value": mine.value, "low": mine.low, "high": mine.high}
-        idle = audit.figure(measure, "none", group, statistic)
+        idle = audit.estimate(measure, "none", group, statistic)
         found["floor"] = floor.value if floor else None
         found["none"] = (idle.value if idle.low is None else idle.low) if idle else None
-        figures[name] = {key: value for key, value in found.items() if value is not None}
-    return figures
+        estimates[name] = {key: value for key, value in found.items() if value is not None}
+    return estimates

@@ -33,7 +33,7 @@ from forgetflow.audit.context import ORACLE, AuditContext
 from forgetflow.audit.intervals import Interval, jackknife_pools
 from forgetflow.audit.klom import p95
 from forgetflow.audit.lira import ALONE, deviations
-from forgetflow.audit.protocol import SHARE, Figure, Range
+from forgetflow.audit.protocol import SHARE, Estimate, Range
 from forgetflow.evaluation.auc import auc
 from forgetflow.evaluation.protocol import SMALLEST_GROUP
 from forgetflow.files.formats import Row
@@ -73,10 +73,10 @@ class Ulira:
     )
     ranges: ClassVar[Mapping[str, Range]] = {"accuracy": SHARE, "auc": SHARE, "p95_accuracy": SHARE}
 
-    def figures(self, context: AuditContext) -> list[Figure]:
+    def estimates(self, context: AuditContext) -> list[Estimate]:
         """Return `accuracy`, `auc` and `p95_accuracy` per contender and set."""
         oracle = {name: context.margins(ORACLE, name) for name in ATTACKED}
-        found: list[Figure] = []
+        found: list[Estimate] = []
         for contender in context.names:
             for name in ATTACKED:
                 own = context.margins(contender, name)
@@ -84,10 +84,10 @@ class Ulira:
                 for statistic, target in TARGETS.items():
                     of = (self.name, contender, name, statistic)
                     if refused:
-                        found.append(Figure(*of, None, target=target, reason=refused))
+                        found.append(Estimate(*of, None, target=target, reason=refused))
                         continue
                     interval = attack_interval(own, oracle[name], statistic)
-                    found.append(Figure(*of, *interval, target=target, reason=rough))
+                    found.append(Estimate(*of, *interval, target=target, reason=rough))
         return found
 
     def tables(self, context: AuditContext) -> Mapping[str, list[Row]]:  # noqa: ARG002
@@ -152,7 +152,7 @@ def _attack(
 
 
 def _reasons(members: int, records: int) -> tuple[str, str]:
-    """Return why there is no figure, else empty, and what to know of it."""
+    """Return why there is no estimate, else empty, and what to know of it."""
     if records < SMALLEST_GROUP:
         return f"withheld: the set has fewer than {SMALLEST_GROUP} records", ""
     if members < LEAST:

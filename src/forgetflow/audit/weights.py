@@ -6,7 +6,7 @@ of a contender and of the oracle (a verification error in the sense of Wu et al.
 
 Weights are not what a model does. Two retrainings with other seeds lie about sqrt(2) norms apart,
 since hidden units have no order; that is the noise floor, and nothing below it speaks for
-forgetting. Only with convex models, or far above the floor, does the figure say something.
+forgetting. Only with convex models, or far above the floor, does the estimate say something.
 """
 
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from forgetflow.audit.context import ORACLE, AuditContext
 from forgetflow.audit.intervals import mean_interval
-from forgetflow.audit.protocol import DISTANCE, Figure, Range
+from forgetflow.audit.protocol import DISTANCE, Estimate, Range
 from forgetflow.files.formats import Row
 
 MEMBERS = 16
@@ -38,12 +38,12 @@ class Weights:
     )
     ranges: ClassVar[Mapping[str, Range]] = {"relative_distance": DISTANCE}
 
-    def figures(self, context: AuditContext) -> list[Figure]:
+    def estimates(self, context: AuditContext) -> list[Estimate]:
         """Return the distance of every contender to the oracle, as a share of its norm."""
         reason = context.lacks("parameters")
         if reason:
             place = "all", "relative_distance", None
-            return [Figure(self.name, one, *place, reason=reason) for one in context.names]
+            return [Estimate(self.name, one, *place, reason=reason) for one in context.names]
         distances: dict[str, list[float | None]] = {name: [] for name in context.names}
         for member in range(min(MEMBERS, context.members(ORACLE))):
             oracle = parameters(context, ORACLE, member)
@@ -51,10 +51,10 @@ class Weights:
                 if member < context.members(name):
                     own = parameters(context, name, member)
                     distances[name].append(relative_distance(own, oracle))
-        return [_figure(name, values) for name, values in distances.items()]
+        return [_estimate(name, values) for name, values in distances.items()]
 
     def tables(self, context: AuditContext) -> Mapping[str, list[Row]]:  # noqa: ARG002
-        """No table: there is one figure per contender."""
+        """No table: there is one estimate per contender."""
         return {}
 
 
@@ -72,7 +72,7 @@ def relative_distance(own: Parameters, oracle: Parameters) -> float | None:
     return sqrt(difference / sum(float(one.square().sum()) for one in oracle.values()))
 
 
-def _figure(contender: str, distances: list[float | None]) -> Figure:
+def _estimate(contender: str, distances: list[float | None]) -> Estimate:
     known = np.array([one for one in distances if one is not None])
     place = (Weights.name, contender, "all", "relative_distance")
     if len(known) < len(distances):
@@ -80,5 +80,5 @@ def _figure(contender: str, distances: list[float | None]) -> Figure:
             f"{len(distances) - len(known)} of {len(distances)} pairs have other parameters: "
             "a shard is empty in one of the two"
         )
-        return Figure(*place, None, reason=reason)
-    return Figure(*place, *mean_interval(known))
+        return Estimate(*place, None, reason=reason)
+    return Estimate(*place, *mean_interval(known))

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 from forgetflow.audit.context import ORACLE, AuditContext
 from forgetflow.audit.divergence import paired
 from forgetflow.audit.intervals import mean_interval
-from forgetflow.audit.protocol import SHARE, Figure, Range
+from forgetflow.audit.protocol import SHARE, Estimate, Range
 from forgetflow.evaluation.distance import jensen_shannon
 from forgetflow.evaluation.protocol import SMALLEST_GROUP
 from forgetflow.files.formats import Row
@@ -40,7 +40,7 @@ class Zrf:
     )
     ranges: ClassVar[Mapping[str, Range]] = {"zrf": SHARE}
 
-    def figures(self, context: AuditContext) -> list[Figure]:
+    def estimates(self, context: AuditContext) -> list[Estimate]:
         """Return `zrf`, mean over members with a t interval; the target is the oracles' mean."""
         forget = context.sets["forget"]
         reason = context.lacks("parameters")  # without any, there is no untrained network
@@ -48,7 +48,7 @@ class Zrf:
             reason = f"withheld: the forget set has fewer than {SMALLEST_GROUP} records"
         if reason:
             return [
-                Figure(self.name, contender, "forget", STATISTIC, None, reason=reason)
+                Estimate(self.name, contender, "forget", STATISTIC, None, reason=reason)
                 for contender in context.contenders
             ]
         teachers = context.untrained.probabilities(forget.inputs)
@@ -58,12 +58,12 @@ class Zrf:
         }
         target = float(values[ORACLE].mean())
         return [
-            Figure(self.name, contender, "forget", STATISTIC, *mean_interval(own), target=target)
+            Estimate(self.name, contender, "forget", STATISTIC, *mean_interval(own), target=target)
             for contender, own in values.items()
         ]
 
     def tables(self, context: AuditContext) -> Mapping[str, list[Row]]:  # noqa: ARG002
-        """No table: the figures say it all."""
+        """No table: the estimates say it all."""
         return {}
 
 

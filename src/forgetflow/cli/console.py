@@ -7,11 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
+from forgetflow.pages import numbers
+
 Json = Annotated[bool, typer.Option("--json", help="Print JSON for scripts.")]
 """The option that every verb with a result has."""
 
-MISSING = "-"
-"""What stands for a figure that is not there."""
+"""What stands for a number of a study that is not there; its page says why."""
 
 
 def emit(value: Any, as_json: bool, text: Callable[[], str]) -> None:
@@ -27,27 +28,30 @@ def note(message: str) -> None:
 
 
 def table(columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> str:
-    """Return left-aligned columns; None shows as a dash."""
-    cells = [list(columns)] + [[MISSING if c is None else str(c) for c in row] for row in rows]
+    """Return left-aligned columns; cells of what is missing say why."""
+    cells = [list(columns)] + [[str(cell) for cell in row] for row in rows]
     widths = [max(len(row[i]) for row in cells) for i in range(len(columns))]
     lines = ["  ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in cells]
     return "\n".join(line.rstrip() for line in lines)
 
 
-def facts(pairs: Iterable[tuple[str, Any]]) -> str:
-    """Return `name  value` lines with aligned values; None shows as a dash."""
-    listed = [(name, MISSING if value is None else str(value)) for name, value in pairs]
+def facts(pairs: Iterable[tuple[str, str | int]]) -> str:
+    """Return `name  value` lines with aligned values; what is missing says why."""
+    listed = list(pairs)
     width = max(len(name) for name, _ in listed)
     return "\n".join(f"{name.ljust(width)}  {value}" for name, value in listed)
 
 
-def percent(fraction: float | None) -> str | None:
+def percent(fraction: float) -> str:
     """Return a fraction as a percentage with one decimal."""
-    return None if fraction is None else f"{100 * fraction:.1f} %"
+    return f"{100 * fraction:.1f} %"
 
 
-def seconds(value: float | None) -> str | None:
-    """Return a duration as people say it."""
-    if value is None:
-        return None
-    return f"{value:.2f} s" if value < 60 else f"{value / 60:.1f} min"
+def decimal(value: float) -> str:
+    """Return a number such as an AUC with three decimals."""
+    return f"{value:.3f}"
+
+
+def seconds(value: float) -> str:
+    """Return a duration as people say it, as the pages do."""
+    return numbers.seconds(value).replace(numbers.NBSP, " ")

@@ -3,9 +3,9 @@
 import shutil
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Literal
 
 from forgetflow.config.project import Project
 from forgetflow.errors import ForgetflowError
@@ -29,10 +29,6 @@ class Finding:
     def mark(self) -> str:
         """One sign per level."""
         return {"ok": "✓", "warning": "!", "error": "✗"}[self.level]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping."""
-        return asdict(self)
 
 
 def examine(project: Project) -> list[Finding]:

@@ -1,34 +1,40 @@
 """The command line: every verb is a few lines over the rooms below.
 
-Heavy libraries are imported inside the verbs, so `--help` answers at once. Exit codes: 0 done,
-2 bad input, 3 a failed gate or verification, 1 anything unexpected.
+Heavy libraries are imported inside the verbs, so `--help` answers at once.
 """
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from forgetflow.cli import texts
+from forgetflow import __version__
+from forgetflow.cli import metrics, texts
 from forgetflow.cli.console import Json, emit, note, table
+from forgetflow.cli.data import data
 from forgetflow.cli.extractor import extractor as extractor_verb
+from forgetflow.cli.helps import EXIT_CODES, WorkOrder, method_names
+from forgetflow.cli.lineage import lineage
 from forgetflow.cli.requests import request
 from forgetflow.cli.study import study
 from forgetflow.config.project import Project
 from forgetflow.errors import ForgetflowError, InputError, VerdictError
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.process.garbage import collect_rarely
+
+if TYPE_CHECKING:
+    from forgetflow.evaluation.report import Summary
 
 app = typer.Typer(
     name="forgetflow",
-    help="Machine unlearning as a data pipeline: deletion requests in, retrained models out.",
+    cls=WorkOrder,
+    epilog=EXIT_CODES,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-data = typer.Typer(help="Bring records into the project.", no_args_is_help=True)
-lineage = typer.Typer(help="Show who came from whom.", no_args_is_help=True)
 app.add_typer(data, name="data")
 app.add_typer(request, name="request")
 app.add_typer(lineage, name="lineage")
@@ -39,7 +45,10 @@ Batch = Annotated[str | None, typer.Argument(help="Batch id such as b1.")]
 Layout = Annotated[
     bool, typer.Option("--layout", help="Recommend bands of shards from deletion priors.")
 ]
-Method = Annotated[str | None, typer.Option(help="Unlearning method; default: the batch's own.")]
+Method = Annotated[
+    str | None,
+    typer.Option(help=f"Unlearning method: {method_names()}. Default: the batch's own."),
+]
 
 
 def main() -> None:
@@ -52,63 +61,33 @@ def main() -> None:
         sys.exit(error.exit_code)
 
 
-@data.command("import")
-def import_data(
-    source: Annotated[str, typer.Argument(help="digits, idx, cifar10, npz, parquet, csv, images")],
-    path: Annotated[str | None, typer.Option(help="Folder or file of the source.")] = None,
-    extractor: Annotated[
-        str | None,
-        typer.Option(help="Folder of a frozen extractor; default: the one in params.yaml."),
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Bring a data set into data/train and data/test and remember its source in params.yaml.
+def _print_version(asked: bool) -> None:
+    if asked:
+        sys.stdout.write(f"forgetflow {__version__}\n")
+        raise typer.Exit
 
-    With --extractor, the features that a frozen network makes of each input become the inputs.
 
-    Example: forgetflow data import idx --path ~/mnist
-    """
-    from forgetflow.config.edit import changed_params, portable, write_params
-    from forgetflow.records.ingest import ingest
-    from forgetflow.versioning.dvc import commit_stages, has_dvc
-
-    project = Project.find()
-    changes = {"data.source": source, "data.path": portable(project, path)}
-    if extractor:
-        from forgetflow.records.extractor import Extractor
-
-        changes["data.extractor"] = portable(project, extractor)
-        changes["data.extractor_digest"] = Extractor.load(Path(extractor).expanduser()).card.digest
-    settings, text = changed_params(project, changes)
-    counts = ingest(project, settings.data)
-    write_params(project, text)
-    if has_dvc(project):
-        commit_stages(project, "ingest")
-    emit(
-        counts,
-        as_json,
-        lambda: (
-            table(
-                ["set", "records", "subjects", "classes", "input"],
-                [
-                    [
-                        name,
-                        c["records"],
-                        c["subjects"],
-                        c["classes"],
-                        "x".join(map(str, c["input_shape"])),
-                    ]
-                    for name, c in counts.items()
-                ],
-            )
-            + "\nNext: dvc repro"
+@app.callback()
+def root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", is_eager=True, callback=_print_version
         ),
-    )
+    ] = False,
+) -> None:
+    """Machine unlearning as a data pipeline: deletion requests in, retrained models out.
+
+    `dvc repro` builds the original model after `data import`. Every verb has --help with an
+    example.
+    """
 
 
 @app.command()
 def seal(method: Method = None, as_json: Json = False) -> None:
     """Freeze all open requests into the next batch.
+
+    The method of the batch is --method, or else unlearn.method in params.yaml.
 
     Example: forgetflow seal
     """
@@ -127,7 +106,7 @@ def seal(method: Method = None, as_json: Json = False) -> None:
         and not announce(server, result.manifest.batch, result.manifest.digest)
     ):
         note("the Prefect server did not take the event: start the flow with `forgetflow forget`")
-    emit(result.to_json(), as_json, lambda: texts.sealed(result))
+    emit(result.details(), as_json, lambda: texts.sealed(result))
 
 
 @app.command()
@@ -151,12 +130,12 @@ def plan(
         from forgetflow.records.record_set import read_record_set
 
         advice = recommend(read_record_set(project.train), project.settings)
-        emit(advice.to_json(), as_json, lambda: texts.layouts(advice))
+        emit(to_json(advice), as_json, lambda: texts.layouts(advice))
         return
     if batch is None and pending_manifest(project) is None:
         batch = next(reversed(read_batches(project)), None)
     found = plan_deletion(project, batch, method)
-    emit(found.to_json(), as_json, lambda: texts.plan(found))
+    emit(to_json(found), as_json, lambda: texts.plan(found))
 
 
 @app.command()
@@ -189,8 +168,12 @@ def forget(batch: Batch = None, method: Method = None, as_json: Json = False) ->
         return
     with without_heartbeats():
         verdicts = deletion(batch=batch, method=method)
-    results = {name: _generation(project, name) for name in verdicts}
-    emit(results, as_json, lambda: "\n\n".join(map(texts.generation, results.values())))
+    rows = {name: _summary(project, name) for name in verdicts}
+    emit(
+        {name: {**row.values, "missing": row.missing} for name, row in rows.items()},
+        as_json,
+        lambda: "\n\n".join(map(metrics.generation, rows.values())),
+    )
     failed = [name for name, verdict in verdicts.items() if not verdict["passed"]]
     if failed:
         raise VerdictError(
@@ -207,7 +190,7 @@ def evaluate(
     ] = "oracle",
     as_json: Json = False,
 ) -> None:
-    """Measure one model and show it beside another; default: the newest model.
+    """Measure a model, the newest by default, beside another.
 
     Example: forgetflow evaluate b1 --against parent
     """
@@ -223,32 +206,33 @@ def evaluate(
     ensure_server(project)
     from flows.evaluate import evaluate as evaluate_flow
     from forgetflow.evaluation.evaluate import read_evaluation
+    from forgetflow.evaluation.gate import GateVerdict
+    from forgetflow.evaluation.report import Entry
 
     with without_heartbeats():
         verdict = evaluate_flow(generation)
-    found = read_evaluation(project.evaluation(generation))
-    own = "original" if generation == "original" else "unlearned"
-    paths = [f"accuracy.{{}}.{s}" for s in ("retain", "forget", "test")] + ["membership.{}.auc"]
-    rows = [
-        [path.format("*"), found.figure(path.format(own)), found.figure(path.format(against))]
-        for path in paths
-    ]
+    entry = Entry(
+        read_card(project.model(generation)),
+        read_evaluation(project.evaluation(generation)),
+        from_json(GateVerdict, verdict),
+    )
     emit(
         {
             "generation": generation,
-            "metrics": found.metrics,
-            "missing": found.reasons,
+            "metrics": entry.evaluation.metrics,
+            "missing": entry.evaluation.reasons,
             "gate": verdict,
         },
         as_json,
-        lambda: table(["measure", generation, against], rows),
+        lambda: metrics.evaluation(entry, against),
     )
 
 
 @app.command()
 def verify(batch: Batch = None, as_json: Json = False) -> None:
-    """Build an exact model again from what is left and compare bytes; check the ledger.
+    """Build an exact model again from what is left, compare bytes.
 
+    Ledger, manifests and file digests are checked as well, also where a model promises nothing.
     The exit code is the verdict: 0 equal, 3 not.
 
     Example: forgetflow verify b1
@@ -258,7 +242,7 @@ def verify(batch: Batch = None, as_json: Json = False) -> None:
 
     project = Project.find()
     verdict = verify_generation(project, batch or last_generation(read_batches(project)))
-    emit(verdict.to_json(), as_json, lambda: texts.verdict(verdict))
+    emit(to_json(verdict), as_json, lambda: texts.verdict(verdict))
     if not verdict.passed:
         raise VerdictError(
             f"{verdict.generation}: shards {list(verdict.different)} differ from a build "
@@ -272,7 +256,7 @@ def predict(
     model: Annotated[str, typer.Option(help="Alias or generation.")] = "serving",
     as_json: Json = False,
 ) -> None:
-    """Predict with the current model, or another alias or generation.
+    """Predict with the current model, or with another.
 
     Example: forgetflow predict --model original digits.npy
     """
@@ -289,58 +273,9 @@ def predict(
     )
 
 
-@lineage.command("show")
-def lineage_show(
-    format: Annotated[  # noqa: A002
-        Literal["tree", "mermaid", "json"], typer.Option(help="How to draw it.")
-    ] = "tree",
-) -> None:
-    """Print the family tree of models.
-
-    Example: forgetflow lineage show --format mermaid
-    """
-    from forgetflow.lineage import tree
-
-    draw = {"tree": tree.as_text, "mermaid": tree.as_mermaid, "json": tree.as_json}[format]
-    sys.stdout.write(draw(tree.read_tree(Project.find())).rstrip() + "\n")
-
-
-@lineage.command("html")
-def lineage_html(as_json: Json = False) -> None:
-    """Write the family tree as a page, lineage.html.
-
-    Example: forgetflow lineage html
-    """
-    from forgetflow.files.atomic import write_atomically
-    from forgetflow.lineage.story import PAGE
-    from forgetflow.lineage.tree import read_tree
-    from forgetflow.pages.lineage import lineage_page
-
-    project = Project.find()
-    path = project.root / PAGE
-    write_atomically(path, lineage_page(read_tree(project)).encode())
-    emit({"path": str(path)}, as_json, lambda: str(path))
-
-
-@lineage.command("sync")
-def lineage_sync(as_json: Json = False) -> None:
-    """Register every built generation that MLflow does not know, e.g. after its database was lost.
-
-    Example: forgetflow lineage sync
-    """
-    from flows.publish import register
-    from forgetflow.evaluation.report import read_entries
-
-    project = Project.find()
-    versions = {
-        e.card.generation: register(project, e.card.generation) for e in read_entries(project)
-    }
-    emit(versions, as_json, lambda: table(["generation", "version"], list(versions.items())))
-
-
 @app.command()
 def doctor(as_json: Json = False) -> None:
-    """Check tools, versions, stores, determinism and GPU; say what to do.
+    """Check tools, versions, stores and determinism; say what to do.
 
     Example: forgetflow doctor
     """
@@ -348,7 +283,7 @@ def doctor(as_json: Json = False) -> None:
 
     findings = examine(Project.find())
     emit(
-        [f.to_json() for f in findings],
+        [to_json(f) for f in findings],
         as_json,
         lambda: table(
             ["", "check", "found", "to do"],
@@ -360,8 +295,7 @@ def doctor(as_json: Json = False) -> None:
         raise VerdictError(f"doctor found {len(bad)} problem(s): {', '.join(bad)}")
 
 
-def _generation(project: Project, generation: str) -> dict[str, Any]:
+def _summary(project: Project, generation: str) -> "Summary":
     from forgetflow.evaluation.report import read_entries, summarise
 
-    entry = next(e for e in read_entries(project) if e.card.generation == generation)
-    return dict(summarise(entry).values)
+    return summarise(next(e for e in read_entries(project) if e.card.generation == generation))

@@ -5,10 +5,15 @@ from typing import Annotated
 
 import typer
 
-from forgetflow.cli.console import Json, emit, table
+from forgetflow.cli import texts
+from forgetflow.cli.console import Json, emit
 from forgetflow.config.project import Project
+from forgetflow.files.jsonable import to_json
 
 request = typer.Typer(help="Take in and show deletion requests.", no_args_is_help=True)
+
+WHERE = 'age < 21 and job == "driver"'
+"""An example of a selector."""
 
 
 @request.command("add")
@@ -18,7 +23,10 @@ def add_request(  # noqa: PLR0913, PLR0917
         str | None, typer.Option(help="Subject id: all records of a person.")
     ] = None,
     label: Annotated[str | None, typer.Option(help="Class name: all records of a class.")] = None,
-    where: Annotated[str | None, typer.Option(help="Expression over columns.")] = None,
+    where: Annotated[
+        str | None,
+        typer.Option(help=f"Expression over columns, e.g. '{WHERE}'."),
+    ] = None,
     reason: Annotated[str | None, typer.Option(help="Why; kept in the request book only.")] = None,
     requester: Annotated[str | None, typer.Option(help="Who asks; kept as a pseudonym.")] = None,
     received_at: Annotated[str | None, typer.Option(help="ISO time; default: now.")] = None,
@@ -29,7 +37,12 @@ def add_request(  # noqa: PLR0913, PLR0917
 ) -> None:
     """Take in one deletion request.
 
+    It names its records by exactly one of --record, --subject, --label and --where. Columns of
+    --where are record_id, subject_id, label, deletion_prior and those of a table.
+
     Example: forgetflow request add --subject writer-007 --reason "GDPR Art. 17"
+
+    Example: forgetflow request add --where 'label == "yes" and age < 21'
     """
     from forgetflow.requests.intake import add_request as take_in
 
@@ -47,7 +60,7 @@ def add_request(  # noqa: PLR0913, PLR0917
     }
     taken, new = take_in(Project.find(), {n: v for n, v in fields.items() if v is not None})
     emit(
-        taken.to_json() | {"new": new},
+        to_json(taken) | {"new": new},
         as_json,
         lambda: (
             f"{taken.request_id}  {'taken in' if new else 'known already'}, "
@@ -79,19 +92,18 @@ def import_requests(
 
 @request.command("list")
 def list_requests(as_json: Json = False) -> None:
-    """Show every request: state, due date, days left; the most urgent first.
+    """Show every request, the most urgent first.
 
     Example: forgetflow request list --json
     """
     from forgetflow.requests.overview import request_list
 
-    lines = [line.to_json() for line in request_list(Project.find())]
-    columns = ["request_id", "state", "records", "batch", "due_at", "days_left", "note"]
+    lines = request_list(Project.find())
     emit(
-        lines,
+        [line.facts() for line in lines],
         as_json,
         lambda: (
-            table(columns, [[line.get(c) for c in columns] for line in lines])
+            texts.request_lines(lines)
             if lines
             else "no requests yet: forgetflow request add --help"
         ),
@@ -111,7 +123,7 @@ def hold_request(
     from forgetflow.requests.intake import hold_request as hold
 
     held = hold(Project.find(), request_id, reason)
-    emit(held.to_json(), as_json, lambda: f"{request_id} is on hold")
+    emit(to_json(held), as_json, lambda: f"{request_id} is on hold")
 
 
 @request.command("release")
@@ -123,4 +135,4 @@ def release_request(request_id: str, as_json: Json = False) -> None:
     from forgetflow.requests.intake import release_request as release
 
     released = release(Project.find(), request_id)
-    emit(released.to_json(), as_json, lambda: f"{request_id} is no longer on hold")
+    emit(to_json(released), as_json, lambda: f"{request_id} is no longer on hold")

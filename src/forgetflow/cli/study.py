@@ -1,22 +1,20 @@
 """`forgetflow study`: published comparisons, recomputed on the project's own data."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from forgetflow.cli.console import Json, emit, table
+from forgetflow.cli import study_tables
+from forgetflow.cli.console import Json, emit
+from forgetflow.cli.helps import method_names
 from forgetflow.config.project import Project
 from forgetflow.errors import InputError, VerdictError
+from forgetflow.files.jsonable import from_json, to_json
 
 if TYPE_CHECKING:
-    from forgetflow.audit.audit import Audit
-    from forgetflow.studies.arcane import ArcaneStudy
-    from forgetflow.studies.forest import ForestStudy
-    from forgetflow.studies.sharding import Sharding
+    from forgetflow.studies.protocol import Grid
 
-study = typer.Typer(
-    help="Recompute published tables and figures on your data.", no_args_is_help=True
-)
+study = typer.Typer(help="Recompute published results on your data.", no_args_is_help=True)
 
 
 @study.command()
@@ -25,12 +23,17 @@ def methods(
     label: Annotated[str | None, typer.Option(help="Forget records of this class.")] = None,
     records: Annotated[int | None, typer.Option(help="Forget that many of them, drawn.")] = None,
     compare: Annotated[
-        str, typer.Option(help="Methods, separated by commas; controls always take part.")
+        str,
+        typer.Option(
+            help=f"Methods, separated by commas, of {method_names()}; controls always take part."
+        ),
     ] = "sisa",
     members: Annotated[int, typer.Option(help="Models per contender.", min=2)] = 100,
     as_json: Json = False,
 ) -> None:
-    """Judge unlearning methods by pools of models, beside controls and two pools of oracles.
+    """Judge methods by pools of models.
+
+    Beside them are controls and two pools of oracles.
 
     Results: studies/methods/audit.html, audit.json, audit.csv and a run in MLflow.
 
@@ -39,17 +42,18 @@ def methods(
     from flows.runtime import ensure_server
     from forgetflow.unlearning.registry import method_named
 
-    compared = [name.strip() for name in compare.split(",") if name.strip()]
+    compared = _words(compare)
     project = Project.find()
     for name in compared:
         method_named(name, project.settings)
-    trial = _trial(project, batch, label, records)
+    forget_set = _forget_set(project, batch, label, records)
     ensure_server(project)
     from flows.study import methods as flow
     from forgetflow.audit.audit import Audit
 
-    found = Audit.from_json(flow(trial, compared, members))
-    emit(found.to_json(), as_json, lambda: _shown(found, project))
+    found = from_json(Audit, flow(forget_set, compared, members))
+    text = study_tables.methods
+    emit(to_json(found), as_json, lambda: _with_page(text(found), project, "methods/audit"))
     if found.misbehaving:
         raise VerdictError(
             "controls misbehave, so this study says nothing: "
@@ -66,31 +70,24 @@ def sharding(
     draws: Annotated[int, typer.Option(help="Forget sets drawn for every K.")] = 1000,
     as_json: Json = False,
 ) -> None:
-    """Compare accuracy and cost of deletions over shards, slices and requests (SISA's questions).
+    """Count what sharding and slicing save (SISA).
+
+    Accuracy and cost of deletions over shards, slices and requests.
 
     Results: studies/sharding/sharding.html, three CSV files, sharding.json and a run in MLflow.
 
     Example: forgetflow study sharding --shards 1,5,20 --slices 1,4 --requests 1,10
     """
-    from flows import inputs
-    from flows.runtime import ensure_server
-    from forgetflow.studies.grid import Grid
+    from forgetflow.studies.sharding_grid import ShardingGrid
 
-    grid = Grid.of(
+    grid = ShardingGrid(
         _numbers("shards", shards),
         _numbers("slices", slices),
         _numbers("requests", requests),
         seeds,
         draws,
     )
-    project = Project.find()
-    grid.check(inputs.workspace(project).records)
-    ensure_server(project)
-    from flows.study import sharding as flow
-    from forgetflow.studies.sharding import Sharding
-
-    found = Sharding.from_json(flow(grid.to_json()))
-    emit(found.to_json(), as_json, lambda: _sharding_shown(found, project))
+    _run("sharding", grid, as_json)
 
 
 @study.command()
@@ -104,7 +101,9 @@ def forest(
     subjects: Annotated[int, typer.Option(help="People deleted with all their records.")] = 3,
     as_json: Json = False,
 ) -> None:
-    """Compare what deletions from a forest cost over random layers, and at their worst (DaRE).
+    """Measure deletions from forests (DaRE).
+
+    What deletions from a forest cost over random layers, and at their worst.
 
     The forest is the one of `model.forest` in params.yaml, whatever `model.architecture` says.
 
@@ -112,61 +111,11 @@ def forest(
 
     Example: forgetflow study forest --depths 0,2,4 --seeds 5 --candidates 1000
     """
-    from flows.runtime import ensure_server
-    from forgetflow.models.forest import library
-    from forgetflow.records.record_set import read_record_set
     from forgetflow.studies.forest_grid import ForestGrid
 
-    grid = ForestGrid.of(
-        _numbers("depths", depths),
-        seeds=seeds,
-        singles=singles,
-        rounds=rounds,
-        candidates=candidates,
-        batches=_numbers("batches", batches),
-        subjects=subjects,
-    )
-    library()
-    project = Project.find()
-    sets = (read_record_set(folder) for folder in (project.train, project.test))
-    grid.check(project.settings.model.forest, *sets)
-    ensure_server(project)
-    from flows.study_forest import forest as flow
-    from forgetflow.studies.forest import ForestStudy
-
-    found = ForestStudy.from_json(flow(grid.to_json()))
-    emit(found.to_json(), as_json, lambda: _forest_shown(found, project))
-
-
-def _forest_shown(found: "ForestStudy", project: Project) -> str:
-    from forgetflow.cli.console import percent
-    from forgetflow.pages.numbers import pp
-
-    rows = []
-    for row in found.depths:
-        costs = [found.deletion(row["random_depth"], kind) for kind in ("single", "worst")]
-        rows.append(
-            [
-                row["random_depth"],
-                percent(row["accuracy"]),
-                pp(row["difference"], row["difference_sd"]),
-                *(
-                    None if cost[name] is None else f"{cost[name]:.0f}x"
-                    for cost in costs
-                    for name in ("speedup_rows", "speedup_seconds")
-                ),
-            ]
-        )
-    heads = ["random layers", "accuracy", "to scikit-learn (pp)", "one record: rows", "time"]
-    heads += ["adversary: rows", "time"]
-    check, page = found.check, project.study("forest") / "forest.html"
-    said = (
-        f"Speed-ups are over a refit. {check['equal']} of {check['compared']} forests are "
-        "byte-equal to a fit without the deleted records."
-    )
-    if found.caution:
-        said = f"{said}\n{found.caution}."
-    return f"{table(heads, rows)}\n\n{said}\n\nPage: {page.relative_to(project.root)}"
+    counts = (seeds, singles, rounds, candidates)
+    grid = ForestGrid(_numbers("depths", depths), *counts, _numbers("batches", batches), subjects)
+    _run("forest", grid, as_json)
 
 
 @study.command()
@@ -185,7 +134,9 @@ def arcane(  # noqa: PLR0913, PLR0917 - one option of the command line each
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Compare one-class models per class with SISA and one model (ARCANE): accuracy, deletions.
+    """Measure one model per class (ARCANE).
+
+    Accuracy and deletions of one-class models per class, of SISA and of one model.
 
     Takes the project's records and its `train` settings, whatever `partition.method` says.
 
@@ -193,108 +144,67 @@ def arcane(  # noqa: PLR0913, PLR0917 - one option of the command line each
 
     Example: forgetflow study arcane --heads gaussian --shares 0.5 --requests 1,10
     """
-    from flows import inputs
-    from flows.runtime import ensure_server
     from forgetflow.studies.arcane_grid import ArcaneGrid
 
-    grid = ArcaneGrid.of(
-        [one.strip() for one in heads.split(",") if one.strip()],
+    named: Any = _words(heads)  # the grid refuses those it does not know
+    grid = ArcaneGrid(
+        named,
         _fractions("shares", shares),
         _numbers("blocks", blocks),
         _numbers("requests", requests),
-        seeds=seeds,
-        draws=draws,
-        hidden=_numbers("hidden", hidden),
-        rate=rate,
+        seeds,
+        draws,
+        _numbers("hidden", hidden),
+        rate,
     )
+    _run("arcane", grid, as_json)
+
+
+def _run(name: str, grid: "Grid", as_json: bool) -> None:
+    """Refuse what the project's records cannot fill, run the study and print it."""
+    from flows import inputs
+    from flows.runtime import ensure_server
+    from forgetflow.files.jsonable import from_json, to_json
+    from forgetflow.studies.registry import STUDIES
+
     project = Project.find()
-    space = inputs.workspace(project)
-    grid.check(space.records, space.settings.partition.selection)
+    grid.check(inputs.study(project))
     ensure_server(project)
-    from flows.study_arcane import arcane as flow
-    from forgetflow.studies.arcane import ArcaneStudy
+    from flows.study import study as flow
 
-    found = ArcaneStudy.from_json(flow(grid.to_json()))
-    emit(found.to_json(), as_json, lambda: _arcane_shown(found, project))
-
-
-def _arcane_shown(found: "ArcaneStudy", project: Project) -> str:
-    from forgetflow.cli.console import percent
-
-    most = found.grid.requests[-1]
-    gains = {
-        (row["kind"], *(row[name] for name in ("model", "selection", "share", "blocks"))): row
-        for row in found.deletions
-        if (row["requests"], row["mode"]) == (most, "batch")
-    }
-    rows = []
-    for row in found.models:
-        cell = tuple(row[name] for name in ("model", "selection", "share", "blocks"))
-        costs = [gains.get((kind, *cell)) for kind in ("uniform", "class")]
-        rows.append(
-            [
-                *cell,
-                percent(row["accuracy"]),
-                f"{100 * (row['accuracy'] - found.joint['accuracy']):+.1f}",
-                *(f"{c['speedup']:.1f}x" if c and c["speedup"] else None for c in costs),
-            ]
-        )
-    page = project.study("arcane") / "arcane.html"
-    heads = ["model", "learned from", "alpha", "B", "accuracy", "to joint"]
-    heads += [f"K={most} uniform", f"K={most} in a class"]
-    said = (
-        "Speed-ups are over training all records that are left from nothing; alpha = 1 is without "
-        "selection, which saves by learning from fewer records."
-    )
-    return f"{table(heads, rows)}\n\n{said}\n\nPage: {page.relative_to(project.root)}"
+    results = flow.with_options(name=f"study {name}")(name, to_json(grid))
+    found = from_json(STUDIES[name].results, results)
+    text = study_tables.TEXTS[name]
+    emit(results, as_json, lambda: _with_page(text(found), project, f"{name}/{name}"))
 
 
-def _fractions(name: str, text: str) -> list[float]:
+def _with_page(text: str, project: Project, page: str) -> str:
+    path = project.study(f"{page}.html").relative_to(project.root)
+    return f"{text}\n\nPage: {path}"
+
+
+def _words(text: str) -> list[str]:
+    return [one.strip() for one in text.split(",") if one.strip()]
+
+
+def _fractions(name: str, text: str) -> tuple[float, ...]:
     try:
-        return [float(one) for one in text.split(",") if one.strip()]
+        return tuple(float(one) for one in _words(text))
     except ValueError:
         raise InputError(f"--{name} takes numbers by commas, not '{text}'") from None
 
 
-def _numbers(name: str, text: str) -> list[int]:
+def _numbers(name: str, text: str) -> tuple[int, ...]:
     try:
-        return [int(one) for one in text.split(",") if one.strip()]
+        return tuple(int(one) for one in _words(text))
     except ValueError:
         raise InputError(f"--{name} takes whole numbers by commas, not '{text}'") from None
 
 
-def _sharding_shown(found: "Sharding", project: Project) -> str:
-    from forgetflow.cli.console import percent
-
-    few, many = found.grid.requests[0], found.grid.requests[-1]
-    speedups = {
-        (row["shards"], row["slices"], row["requests"]): row["speedup"]
-        for row in found.points
-        if (row["kind"], row["mode"]) == ("uniform", "batch")
-    }
-    rows = []
-    for row in found.cells:
-        cell = row["shards"], row["slices"]
-        gains = [speedups[(*cell, number)] for number in (few, many)]
-        rows.append(
-            [
-                *cell,
-                *(percent(row[f"accuracy_{name}"]) for name in ("mean", "vote", "lone")),
-                *(f"{gain:.1f}x" for gain in gains),
-            ]
-        )
-    heads = ["S", "R", "mean", "vote", "lone shard", f"speed-up K={few}", f"speed-up K={many}"]
-    check, page = found.check, project.study("sharding") / "sharding.html"
-    said = (
-        f"{check['within']:.0f} of {check['compared']:.0f} counted means lie within 3 sigma of "
-        f"their expectation (about {check['by_chance']:.1f} outside would be chance)."
-    )
-    return f"{table(heads, rows)}\n\n{said}\n\nPage: {page.relative_to(project.root)}"
-
-
-def _trial(
+def _forget_set(
     project: Project, batch: str | None, label: str | None, records: int | None
-) -> dict[str, object]:
+) -> dict[str, Any]:
+    """Return the name of a forget set; see `flows.members`."""
     from flows.members import comparison_named
     from forgetflow.records.record_set import read_record_set
     from forgetflow.requests.batches import read_batches
@@ -315,24 +225,6 @@ def _trial(
         if label not in names:
             raise InputError(f"--label {label}: no such class; known: {', '.join(names)}")
         number = names.index(label)
-    trial: dict[str, object] = {"label": number, "records": records}
-    comparison_named(project, trial)
-    return trial
-
-
-def _shown(found: "Audit", project: Project) -> str:
-    from forgetflow.audit.summary import HEADLINES
-
-    shown = ("ulira", "klom_p95", "gaussian_p95", "js", "tow")
-    rows = []
-    for contender in found.members:
-        cells = []
-        for name in shown:
-            measure, group, statistic = HEADLINES[name]
-            figure = found.figure(measure, contender, group, statistic)
-            cells.append(f"{figure.value:.3g}" if figure and figure.value is not None else None)
-        rows.append([contender, *cells, f"{100 * found.costs[contender]['of_retrain']:.0f} %"])
-    page = project.study("methods") / "audit.html"
-    heads = ["contender", "U-LiRA", "KLoM p95", "Gaussian KL", "JS (bits)", "ToW", "cost"]
-    verdict = "\n".join(f"{c.contender}: {c.sentence}" for c in found.controls)
-    return f"{table(heads, rows)}\n\n{verdict}\n\nPage: {page.relative_to(project.root)}"
+    name: dict[str, Any] = {"label": number, "records": records}
+    comparison_named(project, name)
+    return name

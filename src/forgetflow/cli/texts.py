@@ -1,18 +1,31 @@
 """What the verbs of the command line print for people."""
 
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
-from forgetflow.cli.console import MISSING, facts, percent, seconds, table
+from forgetflow.cli.console import facts, percent, seconds, table
 
 if TYPE_CHECKING:
     from forgetflow.partition.recommendation import Recommendation
-    from forgetflow.requests.seal import SealResult
+    from forgetflow.requests.overview import RequestLine
+    from forgetflow.requests.seal import Outcome, SealResult
     from forgetflow.unlearning.plan import Plan
     from forgetflow.unlearning.verify import Verdict
 
 SHOWN = 6
 """Affected shards, or bands of a layout, that are named; `--json` has all."""
+
+LISTED = 20
+"""Requests that a seal lists one by one; of more it prints a summary."""
+
+UNBATCHED = {
+    "received": "none: not resolved",
+    "matched": "none yet: not sealed",
+    "no_match": "none: selects no training record",
+    "on_hold": "none while on hold",
+}
+"""Why a request is in no batch, by its state."""
 
 
 def sealed(result: "SealResult") -> str:
@@ -33,9 +46,42 @@ def outcomes(result: "SealResult") -> str:
     refused = [
         f"inbox/{name} was left where it is: {why}" for name, why in result.inbox.refused.items()
     ]
-    rows = [[o.request_id, o.state, o.records, o.note] for o in result.outcomes]
-    listed = [table(["request", "state", "records", "note"], rows)] if rows else []
-    return "\n".join([*refused, *listed])
+    return "\n".join([*refused, *_requests(result.outcomes, result.batch)])
+
+
+def _requests(outcomes: Sequence["Outcome"], batch: str | None) -> list[str]:
+    if len(outcomes) > LISTED:
+        counts = Counter(str(one.state) for one in outcomes)
+        named = ", ".join(f"{count:,} {state}" for state, count in counts.most_common())
+        return [f"{len(outcomes):,} requests: {named}; `forgetflow request list` shows each"]
+    notes = {
+        "sealed": f"in {batch}",
+        "no_match": "selects no training record; looked at again at every seal",
+    }
+    rows = [
+        [o.request_id, o.state, o.records, o.note or notes.get(o.state, "no reason given")]
+        for o in outcomes
+    ]
+    return [table(["request", "state", "records", "note"], rows)] if rows else []
+
+
+def request_lines(lines: Sequence["RequestLine"]) -> str:
+    """List requests: state, batch or why they are in none, due date."""
+    rows = []
+    for line in lines:
+        status, days = line.status, line.days_left
+        rows.append(
+            [
+                line.request.request_id,
+                status.state,
+                len(status.record_ids),
+                status.batch or UNBATCHED[status.state],
+                f"{line.request.due_at:%Y-%m-%d}",
+                days if days >= 0 else f"{-days} overdue",
+                line.problem or status.reason or "",
+            ]
+        )
+    return table(["request_id", "state", "records", "batch", "due", "days_left", "note"], rows)
 
 
 def plan(found: "Plan") -> str:
@@ -64,12 +110,28 @@ def plan(found: "Plan") -> str:
                 (f"to prepare: {name}", f"{count:,} record passes, once for this model")
                 for name, count in found.prepare_samples.items()
             ],
-            ("estimated training", seconds(found.estimated_seconds)),
-            ("full retraining", seconds(found.full_seconds)),
+            ("estimated training", _estimate(found)),
+            ("full retraining", _full(found)),
             ("stored objects that learned from them", found.objects_to_erase),
             *([] if found.sealed else [("waiting would save", _saving(found))]),
         ]
     )
+
+
+def _estimate(found: "Plan") -> str:
+    """Say how long the training will take, or why nobody knows."""
+    if found.estimated_seconds is not None:
+        return seconds(found.estimated_seconds)
+    if found.retrain_samples is None:
+        return "no estimate: what there is to train cannot be foretold"
+    return _NO_PACE
+
+
+def _full(found: "Plan") -> str:
+    return _NO_PACE if found.full_seconds is None else seconds(found.full_seconds)
+
+
+_NO_PACE = "no estimate: nothing was trained here yet; run `dvc repro`"
 
 
 def _start(found: "Plan") -> str:
@@ -79,16 +141,16 @@ def _start(found: "Plan") -> str:
     return f"{found.start_by:%Y-%m-%d} ({wait}, one full retraining in reserve)"
 
 
-def _saving(found: "Plan") -> str | None:
+def _saving(found: "Plan") -> str:
     """Say what one joint batch would save over this one now and another later."""
     waiting = found.waiting
-    if waiting is None or found.retrain_samples is None:
-        return None
-    apart = found.retrain_samples + waiting.later_samples
-    time = seconds(waiting.saved_seconds)
+    if waiting is None:
+        return f"not known: {found.waiting_note}"
+    apart = (found.retrain_samples or 0) + waiting.later_samples
+    time = "" if waiting.saved_seconds is None else f" ({seconds(waiting.saved_seconds)})"
     return (
-        f"{waiting.saved_samples:,.0f} of {apart:,.0f} record passes"
-        f"{f' ({time})' if time else ''} if {waiting.subjects} more ask, whoever they are"
+        f"{waiting.saved_samples:,.0f} of {apart:,.0f} record passes{time} "
+        f"if {waiting.subjects} more ask, whoever they are"
     )
 
 
@@ -170,41 +232,3 @@ def verdict(verdict: "Verdict") -> str:
             ("ledger", f"{verdict.ledger_entries} entries, chain intact"),
         ]
     )
-
-
-def generation(row: dict[str, Any]) -> str:
-    """Show the report's row of one generation."""
-    retrained, full = row["records_retrained"], row["records_full_retraining"]
-    passes = f"{retrained:,.0f} of {full:,.0f} record passes" if retrained is not None else None
-    return facts(
-        [
-            ("generation", f"{row['generation']} from {row['parent']}"),
-            ("method", f"{row['method']} ({row['guarantee']})"),
-            ("forgotten", f"{row['forgotten_here']} record(s), {row['records']} left"),
-            ("test accuracy", _beside(percent, row, "test_accuracy", "oracle")),
-            ("forget accuracy", _beside(percent, row, "forget_accuracy", "oracle")),
-            ("retrained", passes),
-            ("audit", _audit(row)),
-            ("training time", _beside(seconds, row, "seconds", "full_retraining")),
-            ("gate", row["gate"]),
-        ]
-    )
-
-
-def _audit(row: dict[str, Any]) -> str | None:
-    """Return the headline of a generation's audit and where its page is."""
-    if row["ulira"] is None:
-        return None
-    floor = row["ulira_second_oracle"]
-    return (
-        f"U-LiRA {row['ulira']:.3f} (second oracle {floor:.3f}, guessing 0.5); "
-        f"audit/{row['generation']}/audit.html"
-    )
-
-
-def _beside(
-    show: Callable[[float | None], str | None], row: dict[str, Any], column: str, other: str
-) -> str:
-    """Return a figure and, in brackets, the one it is compared with."""
-    reference = show(row[f"{column}_{other}"]) or MISSING
-    return f"{show(row[column]) or MISSING} ({other.replace('_', ' ')} {reference})"

@@ -38,7 +38,7 @@ class AuditSettings(Block):
     )
     min_records: Positive = Field(
         20,
-        description="Smaller forget sets are not audited: figures of a handful of records say "
+        description="Smaller forget sets are not audited: estimates of a handful of records say "
         "nothing, and come close to being about persons.",
     )
     easydub: bool = Field(False, description="Also report KLoM as EasyDUB computes it.")

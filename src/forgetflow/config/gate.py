@@ -26,7 +26,7 @@ class GateSettings(Block):
     max_klom_p95: Annotated[float, Field(ge=0)] | None = Field(
         None,
         description="Largest KLoM on the forget set (95th percentile), nats; skipped below 80 "
-        "members, where the figure is inflated.",
+        "members, where the estimate is inflated.",
     )
     controls: bool = Field(
         True,

@@ -54,10 +54,10 @@ def share(hits: NDArray[np.bool_]) -> float | None:
 
 
 def _per_set(context: EvaluationContext, model: str) -> dict[str, Any]:
-    figures: dict[str, Any] = {
+    metrics: dict[str, Any] = {
         name: share(context.correct(model, name)) for name in context.set_names
     }
-    empty = [name for name, value in figures.items() if value is None]
+    empty = [name for name, value in metrics.items() if value is None]
     if empty:
-        figures["reason"] = f"no records in the {' and the '.join(empty)} set"
-    return figures
+        metrics["reason"] = f"no records in the {' and the '.join(empty)} set"
+    return metrics

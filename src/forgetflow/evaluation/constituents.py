@@ -39,7 +39,7 @@ class Constituents:
         return {name: _of(context, name) for name in context.model_names[:1]}
 
     def tables(self, context: EvaluationContext) -> Mapping[str, list[Row]]:  # noqa: ARG002
-        """Return no table: three figures say it."""
+        """Return no table: three metrics say it."""
         return {}
 
 

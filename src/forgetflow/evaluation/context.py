@@ -25,10 +25,10 @@ from forgetflow.records.record_set import RecordSet
 from forgetflow.training.ensemble import Ensemble, probabilities_of
 
 MODELS = ("unlearned", "original", "parent", "oracle")
-"""Model names in the order in which figures are listed."""
+"""Model names in the order in which metrics are listed."""
 
 SETS = ("retain", "forget", "test")
-"""Record sets in the order in which figures are listed."""
+"""Record sets in the order in which metrics are listed."""
 
 MAX_LOSS = 100.0
 """Losses are cut here: a vote without a single vote for the label has an infinite one."""

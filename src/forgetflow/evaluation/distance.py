@@ -4,7 +4,7 @@
 - `js`: Jensen-Shannon divergence of the class probabilities in bits, 0 to 1, mean over records.
 
 Two retrained models differ as well, by their seeds, so an exact method does not reach `js` = 0;
-the parent's figures show what doing nothing would give.
+the parent's metrics show what doing nothing would give.
 """
 
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class Distance:
         if "oracle" not in context.models:
             return {**dict.fromkeys(COMPARED), "reason": "no oracle to compare predictions with"}
         return {
-            model: {name: _figures(context, model, name) for name in context.set_names}
+            model: {name: _metrics(context, model, name) for name in context.set_names}
             for model in COMPARED
             if model in context.models
         }
@@ -54,7 +54,7 @@ def _divergence(p: NDArray[np.float64], q: NDArray[np.float64]) -> NDArray[np.fl
     return (p * np.log2(ratio)).sum(axis=1)
 
 
-def _figures(context: EvaluationContext, model: str, name: str) -> dict[str, Any]:
+def _metrics(context: EvaluationContext, model: str, name: str) -> dict[str, Any]:
     if context.size(name) < SMALLEST_GROUP:
         reason = f"withheld: the {name} set has fewer than {SMALLEST_GROUP} records"
         return {"identical": None, "js": None, "reason": reason}

@@ -1,7 +1,7 @@
 """Run every measure, and keep the result as plain files that DVC can show and diff.
 
     evaluation/<generation>/metrics.json    nested numbers, nothing else
-    evaluation/<generation>/reasons.json    why a figure is missing, by its dotted path
+    evaluation/<generation>/reasons.json    why a metric is missing, by its dotted path
     evaluation/<generation>/gate.json       the gate's verdict
     evaluation/<generation>/*.csv           tables for plots
 
@@ -16,11 +16,12 @@ from typing import Any
 
 from forgetflow.errors import InputError
 from forgetflow.evaluation.context import EvaluationContext
-from forgetflow.evaluation.figures import figure, part, reason_for
 from forgetflow.evaluation.gate import GateVerdict
+from forgetflow.evaluation.metrics import metric, part, reason_for
 from forgetflow.evaluation.registry import MEASURES
 from forgetflow.files.atomic import write_folder
 from forgetflow.files.formats import Row, csv_bytes, json_bytes, read_csv
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.keys.code import code_digest, module_of
 
 TEXTS = frozenset({"model", "set", "class"})
@@ -29,12 +30,12 @@ TEXTS = frozenset({"model", "set", "class"})
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Figures of one generation.
+    """Metrics of one generation.
 
     Attributes:
-        metrics: nested mappings of numbers: measure -> model -> figures. Missing figures are
+        metrics: nested mappings of numbers: measure -> model -> numbers. Missing ones are
             left out.
-        reasons: dotted path -> why the figures at or below it are missing.
+        reasons: dotted path -> why the metrics at or below it are missing.
         tables: file name -> rows.
     """
 
@@ -42,12 +43,12 @@ class Evaluation:
     reasons: Mapping[str, str] = field(default_factory=dict)
     tables: Mapping[str, Sequence[Row]] = field(default_factory=dict)
 
-    def figure(self, path: str) -> float | int | None:
+    def metric(self, path: str) -> float | int | None:
         """Return the number at a dotted path such as `accuracy.unlearned.test`, or None."""
-        return figure(self.metrics, path)
+        return metric(self.metrics, path)
 
     def reason(self, path: str) -> str | None:
-        """Return why the figure at a dotted path is missing: the closest reason above it."""
+        """Return why the metric at a dotted path is missing: the closest reason above it."""
         return reason_for(self.reasons, path)
 
 
@@ -57,7 +58,7 @@ def code() -> str:
 
 
 def evaluate(context: EvaluationContext) -> Evaluation:
-    """Return the figures and tables of all registered measures."""
+    """Return the metrics and tables of all registered measures."""
     raw: dict[str, Any] = {"records": {name: context.size(name) for name in context.set_names}}
     tables: dict[str, Sequence[Row]] = {}
     for name, measure in MEASURES.items():
@@ -68,7 +69,7 @@ def evaluate(context: EvaluationContext) -> Evaluation:
 
 
 def with_extra(evaluation: Evaluation, extra: Mapping[str, Any]) -> Evaluation:
-    """Return the evaluation with further figures, e.g. `points` and `cost`.
+    """Return the evaluation with further metrics, e.g. `points` and `cost`.
 
     Raises:
         ValueError: `extra` names a measure again, or holds something else than numbers.
@@ -93,13 +94,13 @@ def write_evaluation(
     Args:
         evaluation: from `evaluate`.
         folder: `Project.evaluation(generation)`.
-        extra: further figures, in the form that measures return.
+        extra: further metrics, in the form that measures return.
         gate: the verdict, from `check_gate`.
     """
     whole = with_extra(evaluation, extra or {})
     files = {"metrics.json": json_bytes(whole.metrics), "reasons.json": json_bytes(whole.reasons)}
     if gate:
-        files["gate.json"] = json_bytes(gate.to_json())
+        files["gate.json"] = json_bytes(to_json(gate))
     files |= {name: csv_bytes(rows) for name, rows in whole.tables.items() if rows}
     write_folder(folder, files.items())
 
@@ -116,12 +117,19 @@ def read_evaluation(folder: Path) -> Evaluation:
     except FileNotFoundError:
         raise InputError(f"no evaluation at {folder}: run `dvc repro` first") from None
     except json.JSONDecodeError:
-        raise InputError(f"{folder} holds damaged figures: run `dvc repro` again") from None
+        raise InputError(f"{folder} holds damaged metrics: run `dvc repro` again") from None
     tables = {path.name: read_csv(path, TEXTS) for path in sorted(folder.glob("*.csv"))}
     return Evaluation(metrics, reasons, tables)
 
 
 def read_gate(folder: Path) -> GateVerdict | None:
-    """Read the verdict in an evaluation folder; None where no gate was checked."""
+    """Read the verdict in an evaluation folder; None where no gate was checked.
+
+    Raises:
+        InputError: the file is damaged.
+    """
     path = folder / "gate.json"
-    return GateVerdict.from_json(json.loads(path.read_bytes())) if path.is_file() else None
+    try:
+        return from_json(GateVerdict, json.loads(path.read_bytes())) if path.is_file() else None
+    except ValueError:
+        raise InputError(f"{path} is damaged: run `dvc repro` to write it again") from None

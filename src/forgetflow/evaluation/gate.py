@@ -1,17 +1,17 @@
 """The gate: what a model must hold before it is published (block `gate` of params.yaml).
 
-The gate trusts figures, not claims: an exact method is held to the same bounds, because a figure
+The gate trusts metrics, not claims: an exact method is held to the same bounds, because a metric
 out of bounds there is the first sign that something (a preprocessing step fitted elsewhere, a
-stale file) lies outside the guarantee. A bound whose figure is missing is `skipped` with the
+stale file) lies outside the guarantee. A bound whose metric is missing is `skipped` with the
 reason; it never counts as passed.
 """
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from forgetflow.config.gate import GateSettings
-from forgetflow.evaluation.figures import figure, reason_for
+from forgetflow.evaluation.metrics import metric, reason_for
 from forgetflow.training.promise import Guarantee
 
 Outcome = Literal["passed", "failed", "skipped"]
@@ -29,7 +29,7 @@ class Check:
 
     Attributes:
         name: the bound's name in params.yaml.
-        value: the figure; None if it is missing.
+        value: the metric; None if it is missing.
         bound: the bound; None if it is not set.
         outcome: passed, failed or skipped.
         reason: one sentence.
@@ -71,15 +71,6 @@ class GateVerdict:
             return f"{verdict} ({len(self.skipped)} of {len(self.checks)} skipped)"
         return verdict
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `GateVerdict.from_json(v.to_json()) == v`."""
-        return {"passed": self.passed, "checks": [asdict(check) for check in self.checks]}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "GateVerdict":
-        """Inverse of `to_json`."""
-        return cls(data["passed"], tuple(Check(**check) for check in data["checks"]))
-
 
 def check_gate(
     metrics: Mapping[str, Any],
@@ -88,25 +79,25 @@ def check_gate(
     forget_records: int,
     reasons: Mapping[str, str] | None = None,
 ) -> GateVerdict:
-    """Hold the figures of a model against the gate.
+    """Hold the metrics of a model against the gate.
 
     Args:
         metrics: `Evaluation.metrics`. The model is `unlearned`, or `original` without one.
         gate: the bounds.
         guarantee: exact, certified or approximate; decides what a failure is said to mean.
         forget_records: records forgotten by this batch.
-        reasons: `Evaluation.reasons`, quoted for missing figures.
+        reasons: `Evaluation.reasons`, quoted for missing metrics.
     """
     model = "unlearned" if "unlearned" in metrics.get("accuracy", {}) else "original"
     test, before = f"accuracy.{model}.test", "accuracy.parent.test"
     attack, oracle = f"membership.{model}.auc", "membership.oracle.auc"
 
     def difference(first: str, second: str) -> float | None:
-        one, other = figure(metrics, first), figure(metrics, second)
+        one, other = metric(metrics, first), metric(metrics, second)
         return None if one is None or other is None else one - other
 
     def missing(*paths: str) -> str | None:
-        gone = next((path for path in paths if figure(metrics, path) is None), None)
+        gone = next((path for path in paths if metric(metrics, path) is None), None)
         if gone is None:
             return None
         if gone == before and model == "original":
@@ -116,7 +107,7 @@ def check_gate(
     accuracy = _check(
         "min_test_accuracy",
         gate.min_test_accuracy,
-        figure(metrics, test),
+        metric(metrics, test),
         missing(test),
         fact="test accuracy is",
         upper=False,
@@ -151,9 +142,9 @@ def check_gate(
 
 
 def _ulira(metrics: Mapping[str, Any], gate: GateSettings, missing: str | None) -> Check:
-    value = figure(metrics, "audit.ulira.value")
-    low = figure(metrics, "audit.ulira.low")
-    idle = figure(metrics, "audit.ulira.none")
+    value = metric(metrics, "audit.ulira.value")
+    low = metric(metrics, "audit.ulira.low")
+    idle = metric(metrics, "audit.ulira.none")
     check = _check(
         "max_ulira_accuracy",
         gate.max_ulira_accuracy,
@@ -167,13 +158,13 @@ def _ulira(metrics: Mapping[str, Any], gate: GateSettings, missing: str | None) 
 
 
 def _klom(metrics: Mapping[str, Any], gate: GateSettings, missing: str | None) -> Check:
-    members = figure(metrics, "audit.members") or 0
+    members = metric(metrics, "audit.members") or 0
     if missing is None and members < KLOM_MEMBERS:
         missing = f"{members} members are too few: below {KLOM_MEMBERS} KLoM is inflated"
     return _check(
         "max_klom_p95",
         gate.max_klom_p95,
-        figure(metrics, "audit.klom_p95.value"),
+        metric(metrics, "audit.klom_p95.value"),
         missing,
         fact="KLoM on the forget set (95th percentile) is",
     )
@@ -187,13 +178,13 @@ def _controls(
         return Check(name, None, None, "skipped", "not asked for in params.yaml")
     if missing:
         return Check(name, None, 0, "skipped", missing)
-    wrong = figure(metrics, "audit.misbehaving") or 0
+    wrong = metric(metrics, "audit.misbehaving") or 0
     if wrong:
         reason = f"{wrong:g} control(s) misbehave, so the audit says nothing: see its page"
         return Check(name, wrong, 0, "failed", reason)
-    if figure(metrics, "audit.no_power") and guarantee == Guarantee.APPROXIMATE:
+    if metric(metrics, "audit.no_power") and guarantee == Guarantee.APPROXIMATE:
         return Check(name, 0, 0, "failed", f"the controls behave, but {_POWERLESS}")
-    note = f"but {_POWERLESS}" if figure(metrics, "audit.no_power") else ""
+    note = f"but {_POWERLESS}" if metric(metrics, "audit.no_power") else ""
     return Check(name, 0, 0, "passed", "all controls behave", note)
 
 
@@ -222,7 +213,7 @@ def _check(
     fact: str,
     upper: bool = True,
 ) -> Check:
-    """Compare a figure with its bound, or say why that cannot be done."""
+    """Compare a metric with its bound, or say why that cannot be done."""
     if bound is None:
         return Check(name, value, None, "skipped", "no bound is set in params.yaml")
     if missing or value is None:

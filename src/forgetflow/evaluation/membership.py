@@ -43,7 +43,7 @@ class Membership:
     name: ClassVar[str] = "membership"
 
     def measure(self, context: EvaluationContext) -> dict[str, Any]:
-        """Return the attack's figures per model.
+        """Return the attack's metrics per model.
 
         Returns:
             `pairs` (records on either side), `auc_deviation` (standard deviation of the AUC of
@@ -69,9 +69,9 @@ class Membership:
             for model in ATTACKED
             if model in context.models
         }
-        for model, figures in models.items():
+        for model, metrics in models.items():
             if model != "oracle":
-                figures["gap_to_oracle"] = figures["auc"] - models["oracle"]["auc"]
+                metrics["gap_to_oracle"] = metrics["auc"] - models["oracle"]["auc"]
         pairs = len(forget)
         return {"pairs": pairs, "auc_deviation": auc_deviation(pairs, pairs), **models}
 
@@ -134,13 +134,13 @@ def _best_threshold(forget: Losses, test: Losses) -> tuple[float, bool]:
 
 def _attack(forget: Losses, test: Losses, folds: int) -> dict[str, Any]:
     forget, test = (np.clip(side, -MAX_LOSS, MAX_LOSS) for side in (forget, test))
-    figures: dict[str, Any] = {"auc": auc(forget, test)}
+    metrics: dict[str, Any] = {"auc": auc(forget, test)}
     if len(forget) < folds:
-        figures["attack_accuracy"] = None
-        figures["reason"] = f"{len(forget)} pair(s) are too few for {folds} folds"
+        metrics["attack_accuracy"] = None
+        metrics["reason"] = f"{len(forget)} pair(s) are too few for {folds} folds"
     else:
-        figures["attack_accuracy"] = attack_accuracy(forget, test, folds)
-    return figures
+        metrics["attack_accuracy"] = attack_accuracy(forget, test, folds)
+    return metrics
 
 
 def _drawn(records: RecordSet, label: int, seed: int) -> NDArray[np.intp]:
@@ -155,5 +155,5 @@ def _missing(context: EvaluationContext) -> str | None:
     if not context.size("test"):
         return "no test set to compare the forget set with"
     if "oracle" not in context.models:
-        return "no oracle: without a retrained model the attack's figures say nothing"
+        return "no oracle: without a retrained model the attack's metrics say nothing"
     return None

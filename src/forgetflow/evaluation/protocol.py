@@ -1,7 +1,7 @@
 """What a measure is.
 
 A measure returns aggregates only: nothing it hands out may hold an id, a feature or the loss of
-a single record. A figure that cannot be had is None, and a string under the key `reason` stands
+a single record. A metric that cannot be had is None, and a string under the key `reason` stands
 beside it, in the same mapping.
 """
 
@@ -22,7 +22,7 @@ class Measure(Protocol):
     name: ClassVar[str]
 
     def measure(self, context: EvaluationContext) -> dict[str, Any]:
-        """Return model -> figures: nested mappings of numbers, None, and reasons."""
+        """Return model -> metrics: nested mappings of numbers, None and reasons."""
 
     def tables(self, context: EvaluationContext) -> Mapping[str, list[Row]]:
         """Return file name -> rows for plots; every row has the same columns."""

@@ -24,7 +24,7 @@ class Entry:
 
     Attributes:
         card: the model card.
-        evaluation: its figures; empty where it was not evaluated.
+        evaluation: its metrics; empty where it was not evaluated.
         gate: the verdict, None where no gate was checked.
     """
 
@@ -34,7 +34,7 @@ class Entry:
 
     @property
     def promises_nothing(self) -> bool:
-        """Whether only measured figures speak for this generation."""
+        """Whether only metrics speak for this generation."""
         return self.card.guarantee == "approximate"
 
     @property
@@ -56,7 +56,7 @@ class Summary:
     missing: Mapping[str, str]
 
 
-FIGURES = {
+METRICS = {
     "forgotten_here": "records.forget",
     "test_accuracy": "accuracy.{model}.test",
     "test_accuracy_oracle": "accuracy.oracle.test",
@@ -71,7 +71,7 @@ FIGURES = {
     "seconds": "cost.unlearned.seconds",
     "seconds_full_retraining": "cost.full_retraining.seconds",
 }
-"""Columns that are figures, and where they stand in `metrics.json`."""
+"""Columns that are metrics, and where they stand in `metrics.json`."""
 
 
 def read_entries(project: Project) -> list[Entry]:
@@ -102,9 +102,9 @@ def summarise(entry: Entry) -> Summary:
         "forgotten": card.forgotten,
     }
     missing: dict[str, str] = {}
-    for column, template in FIGURES.items():
+    for column, template in METRICS.items():
         path = template.format(model=entry.model)
-        values[column] = entry.evaluation.figure(path)
+        values[column] = entry.evaluation.metric(path)
         if values[column] is None:
             missing[column] = explain(entry, path)
     values["gate"] = gate.words if gate else None
@@ -114,7 +114,7 @@ def summarise(entry: Entry) -> Summary:
 
 
 def explain(entry: Entry, path: str) -> str:
-    """Return why the figure at `path` is missing."""
+    """Return why the metric at `path` is missing."""
     if not entry.evaluation.metrics:
         return "this model was not evaluated"
     if entry.card.parent is None and path != "accuracy.original.test":

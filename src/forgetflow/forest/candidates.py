@@ -20,7 +20,7 @@ from forgetflow.forest.layout import (
     Bytes,
     Context,
     Ints,
-    Plan,
+    TreeSpec,
 )
 
 FULL_ROWS = 64
@@ -39,15 +39,15 @@ def count_candidates(context: Context, rows: Ints, key: np.uint64, slot: int) ->
         key: key of the node.
         slot: which slot to fill.
     """
-    table, plan, work = context.table, context.plan, context.work
+    table, spec, work = context.table, context.spec, context.work
     n = len(rows)
     for i in range(n):
         work.labels[i] = table.labels[rows[i]]
-    tries = tries_of(plan, n)
+    tries = tries_of(spec, n)
     tried, skipped = 0, 0
-    for turn in range(1 << plan.feature_bits):
-        feature = nth(key, plan.feature_bits, turn)
-        if feature >= len(plan.widths):
+    for turn in range(1 << spec.feature_bits):
+        feature = nth(key, spec.feature_bits, turn)
+        if feature >= len(spec.widths):
             continue
         for i in range(n):
             work.codes[i] = table.codes[feature, rows[i]]
@@ -56,7 +56,7 @@ def count_candidates(context: Context, rows: Ints, key: np.uint64, slot: int) ->
             skipped += 1
             continue
         tried += 1
-        if tried == plan.features:
+        if tried == spec.features:
             break
     facts = context.slots.facts[slot]
     facts[SKIPPED], facts[TRIED], facts[TRIES] = skipped, tried, tries
@@ -64,11 +64,11 @@ def count_candidates(context: Context, rows: Ints, key: np.uint64, slot: int) ->
 
 
 @jit
-def tries_of(plan: Plan, n: int) -> int:
+def tries_of(spec: TreeSpec, n: int) -> int:
     """Return how many thresholds per feature a node of `n` rows tries."""
     if n <= FULL_ROWS:
-        return min(plan.thresholds, 2 * n)
-    return max(1, plan.thresholds * FULL_ROWS // n)
+        return min(spec.thresholds, 2 * n)
+    return max(1, spec.thresholds * FULL_ROWS // n)
 
 
 @jit
@@ -96,15 +96,15 @@ def count_feature(
         feature: which feature the codes are of.
         key: from `feature_key`.
     """
-    plan, work, slots = context.plan, context.work, context.slots
-    low, high, at_low, at_high = valid_range(work.codes, n, plan.min_leaf)
+    spec, work, slots = context.spec, context.work, context.slots
+    low, high, at_low, at_high = valid_range(work.codes, n, spec.min_leaf)
     if low >= high:
         return False
-    width = plan.widths[feature]
+    width = spec.widths[feature]
     length = min(tries, high - low)
     # Views, not slots.left[slot, place, j, c]: four signed indices cost more than the counting.
     thresholds, left = slots.thresholds[slot, place], slots.left[slot, place]
-    draw_thresholds(key, plan.bits[feature], low, high, length, thresholds)
+    draw_thresholds(key, spec.bits[feature], low, high, length, thresholds)
     if n * length <= 8 * width:
         count_one_by_one(work.codes, work.labels, n, thresholds, length, left)
     else:

@@ -31,11 +31,11 @@ def grow(context: Context, rows: Ints, key: np.uint64, depth: int) -> tuple[Ints
         key: key of the subtree's root.
         depth: depth of the subtree's root.
     """
-    table, plan, work, after = context.table, context.plan, context.work, context.after
+    table, spec, work, after = context.table, context.spec, context.work, context.after
     out = np.empty((max(16, len(rows) // 8), COUNTS + work.below.shape[1]), np.int32)
     used = 0
     # key, rows from, rows to, depth, parent of a right child
-    stack = new_stack(min(plan.max_depth - depth, len(rows)) + 2)
+    stack = new_stack(min(spec.max_depth - depth, len(rows)) + 2)
     top = push(stack, 0, key, 0, len(rows), depth, -1)
     while top > 0:
         top -= 1

@@ -47,7 +47,7 @@ class Table(NamedTuple):
     labels: Ints
 
 
-class Plan(NamedTuple):
+class TreeSpec(NamedTuple):
     """What one tree is drawn from: settings, grid and its key.
 
     Attributes:
@@ -120,14 +120,14 @@ class Context(NamedTuple):
 
     Attributes:
         table: the records.
-        plan: what the tree is drawn from.
+        spec: what the tree is drawn from.
         work: scratch.
         slots: counts of its larger nodes.
         after: int32 (N,), links of its leaves.
     """
 
     table: Table
-    plan: Plan
+    spec: TreeSpec
     work: Work
     slots: Slots
     after: Ints

@@ -24,13 +24,13 @@ def price(context: Context, nodes: Ints, used: int, changed: Ints) -> tuple[int,
         used: lines of the tree.
         changed: int32 (k,), places in the table; reordered.
     """
-    table, plan, work, slots = context.table, context.plan, context.work, context.slots
+    table, spec, work, slots = context.table, context.spec, context.work, context.slots
     after = context.after
     for i in range(len(changed)):
         move_row(table, nodes, after, changed[i], -1)
     rows_regrown, subtrees = 0, 0
-    stack = new_stack(min(plan.max_depth, used) + 2)  # key, node, depth, changed rows from, to
-    top = push(stack, 0, plan.key, 0, 0, 0, len(changed))
+    stack = new_stack(min(spec.max_depth, used) + 2)  # key, node, depth, changed rows from, to
+    top = push(stack, 0, spec.key, 0, 0, 0, len(changed))
     while top > 0:
         top -= 1
         key, node, depth, start, stop = pop(stack, top)

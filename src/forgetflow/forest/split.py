@@ -13,7 +13,7 @@ import numpy as np
 from forgetflow.forest.candidates import count_candidates, is_pure, valid_range
 from forgetflow.forest.draw import feature_key, nth
 from forgetflow.forest.jit import jit
-from forgetflow.forest.layout import TRIED, Context, Ints, Plan, Slots
+from forgetflow.forest.layout import TRIED, Context, Ints, Slots, TreeSpec
 
 
 @jit
@@ -30,14 +30,14 @@ def decide(
         depth: 0 at the root.
         slot: slot the node holds already, or -1; claimed or given back as needed.
     """
-    plan, slots = context.plan, context.slots
-    if is_leaf(plan, counts, len(rows), depth):
+    spec, slots = context.spec, context.slots
+    if is_leaf(spec, counts, len(rows), depth):
         release(slots, slot)
         return -1, 0, -1
-    if depth < plan.random_depth:
+    if depth < spec.random_depth:
         feature, threshold = random_split(context, rows, key)
         return feature, threshold, -1
-    if slot < 0 and len(rows) >= plan.slot_rows:
+    if slot < 0 and len(rows) >= spec.slot_rows:
         slot = claim(slots)
     if not count_candidates(context, rows, key, slot):
         release(slots, slot)
@@ -47,26 +47,26 @@ def decide(
 
 
 @jit
-def is_leaf(plan: Plan, counts: Ints, n: int, depth: int) -> bool:
+def is_leaf(spec: TreeSpec, counts: Ints, n: int, depth: int) -> bool:
     """Return whether a node of `n` rows stays whole without a look at its features."""
-    return depth >= plan.max_depth or n < 2 * plan.min_leaf or is_pure(counts)
+    return depth >= spec.max_depth or n < 2 * spec.min_leaf or is_pure(counts)
 
 
 @jit
 def random_split(context: Context, rows: Ints, key: np.uint64) -> tuple[int, int]:
     """Return the first valid threshold of the first feature that has one, or (-1, 0)."""
-    table, plan, codes = context.table, context.plan, context.work.codes
+    table, spec, codes = context.table, context.spec, context.work.codes
     n = len(rows)
-    for turn in range(1 << plan.feature_bits):
-        feature = nth(key, plan.feature_bits, turn)
-        if feature >= len(plan.widths):
+    for turn in range(1 << spec.feature_bits):
+        feature = nth(key, spec.feature_bits, turn)
+        if feature >= len(spec.widths):
             continue
         for i in range(n):
             codes[i] = table.codes[feature, rows[i]]
-        low, high, _, _ = valid_range(codes, n, plan.min_leaf)
+        low, high, _, _ = valid_range(codes, n, spec.min_leaf)
         own = feature_key(key, feature)
-        for again in range(1 << plan.bits[feature]):
-            threshold = nth(own, plan.bits[feature], again)
+        for again in range(1 << spec.bits[feature]):
+            threshold = nth(own, spec.bits[feature], again)
             if low <= threshold < high:
                 return feature, threshold
     return -1, 0

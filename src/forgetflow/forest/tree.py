@@ -6,7 +6,17 @@ from forgetflow.errors import InputError
 from forgetflow.forest.draw import drawn
 from forgetflow.forest.grid import Grid
 from forgetflow.forest.grow import grow
-from forgetflow.forest.layout import COUNTS, FEATURE, ROWS, SLOT, Context, Ints, Plan, Slots, Work
+from forgetflow.forest.layout import (
+    COUNTS,
+    FEATURE,
+    ROWS,
+    SLOT,
+    Context,
+    Ints,
+    Slots,
+    TreeSpec,
+    Work,
+)
 from forgetflow.forest.price import price
 from forgetflow.forest.route import link_rows
 from forgetflow.forest.rows import Rows
@@ -26,11 +36,11 @@ class Tree:
     """
 
     def __init__(self, index: int, settings: ForestSettings, grid: Grid, classes: int) -> None:
-        self._plan = plan_of(index, settings, grid, classes)
+        self._spec = spec_of(index, settings, grid, classes)
         self._classes = classes
         self._share_key = np.uint64(keyed_hash(settings.seed, "forest-share", index))
         self._share_limit = int(settings.share * 2**64)
-        self._slots = free_slots(0, self._plan, classes)
+        self._slots = free_slots(0, self._spec, classes)
         self._after: Ints = np.empty(0, np.int32)
         self.nodes: Ints = np.empty((0, COUNTS + classes), np.int32)
         self.used = 0
@@ -39,7 +49,7 @@ class Tree:
     def fit(self, rows: Rows, places: Ints, work: Work) -> None:
         """Grow the tree from the records at `places`, forgetting what it was."""
         members = self._start(rows, places).copy()
-        grown, self.used = grow(self._context(rows, work), members, self._plan.key, 0)
+        grown, self.used = grow(self._context(rows, work), members, self._spec.key, 0)
         self.nodes = grown[: self.used].copy()
 
     def attach(self, rows: Rows, places: Ints) -> None:
@@ -76,7 +86,7 @@ class Tree:
         return price(self._context(rows, work), self.nodes, self.used, changed)
 
     def _context(self, rows: Rows, work: Work) -> Context:
-        return Context(rows.table, self._plan, work, self._slots, self._after)
+        return Context(rows.table, self._spec, work, self._slots, self._after)
 
     def _members(self, rows: Rows, places: Ints) -> Ints:
         """Return those of `places` whose records this tree learns from."""
@@ -96,18 +106,18 @@ class Tree:
         """Make slots, empty ones, when the tree has outgrown those it has."""
         if rows > 2 * self._room:
             self._room = rows
-            slots = 4 * rows // self._plan.slot_rows
-            self._slots = free_slots(slots, self._plan, self._classes)
+            slots = 4 * rows // self._spec.slot_rows
+            self._slots = free_slots(slots, self._spec, self._classes)
             splits = self.nodes[:, FEATURE] >= 0
             self.nodes[splits, SLOT] = -1
 
 
-def plan_of(index: int, settings: ForestSettings, grid: Grid, classes: int) -> Plan:
+def spec_of(index: int, settings: ForestSettings, grid: Grid, classes: int) -> TreeSpec:
     """Return what tree `index` is drawn from."""
     widths = np.array([len(cuts) + 1 for cuts in grid.thresholds], np.int64)
     features = settings.features or max(1, int(len(widths) ** 0.5))
     tries = min(settings.thresholds, int(widths.max()))
-    return Plan(
+    return TreeSpec(
         key=np.uint64(keyed_hash(settings.seed, "forest-node", index)),
         max_depth=settings.max_depth,
         random_depth=settings.random_depth,
@@ -126,9 +136,9 @@ def codes_in(grid: Grid) -> int:
     return max(len(cuts) for cuts in grid.thresholds) + 2
 
 
-def free_slots(slots: int, plan: Plan, classes: int) -> Slots:
+def free_slots(slots: int, spec: TreeSpec, classes: int) -> Slots:
     """Return `slots` free slots and the scratch slot."""
-    features, tries = plan.features, plan.thresholds
+    features, tries = spec.features, spec.thresholds
 
     def ints(*shape: int) -> Ints:
         return np.empty((slots + 1, *shape), np.int32)

@@ -62,13 +62,13 @@ def update(
     Returns:
         Nodes (another array when it had to grow), lines used, rows and subtrees grown again.
     """
-    table, plan, work, slots = context.table, context.plan, context.work, context.slots
+    table, spec, work, slots = context.table, context.spec, context.work, context.slots
     after = context.after
     for i in range(len(changed)):
         move_row(table, nodes, after, changed[i], sign)
     rows_regrown, subtrees = 0, 0
-    stack = new_stack(min(plan.max_depth, used) + 2)  # key, node, depth, changed rows from, to
-    top = push(stack, 0, plan.key, 0, 0, 0, len(changed))
+    stack = new_stack(min(spec.max_depth, used) + 2)  # key, node, depth, changed rows from, to
+    top = push(stack, 0, spec.key, 0, 0, 0, len(changed))
     while top > 0:
         top -= 1
         key, node, depth, start, stop = pop(stack, top)
@@ -141,19 +141,19 @@ def correct(context: Context, nodes: Ints, node: int, depth: int, changed: Ints,
         what was invalid stays invalid. COUNTED when its counts are right again. Otherwise
         UNKNOWN: decide from the rows.
     """
-    plan, slots = context.plan, context.slots
+    spec, slots = context.spec, context.slots
     slot, n = nodes[node, SLOT], nodes[node, ROWS]
     if nodes[node, FEATURE] < 0:
         return KEPT if sign < 0 else UNKNOWN
-    if is_leaf(plan, nodes[node, COUNTS:], n, depth):
+    if is_leaf(spec, nodes[node, COUNTS:], n, depth):
         return UNKNOWN
-    if depth < plan.random_depth:
+    if depth < spec.random_depth:
         left = nodes[node + 1, ROWS]
-        valid = left >= plan.min_leaf and n - left >= plan.min_leaf
+        valid = left >= spec.min_leaf and n - left >= spec.min_leaf
         return KEPT if sign < 0 and valid else UNKNOWN
     facts = slots.facts[slot]
     # Where rows arrive, a constant feature may vary now.
-    if slot < 0 or facts[TRIES] != tries_of(plan, n) or (sign > 0 and facts[SKIPPED] > 0):
+    if slot < 0 or facts[TRIES] != tries_of(spec, n) or (sign > 0 and facts[SKIPPED] > 0):
         return UNKNOWN
     for place in range(facts[TRIED]):
         if not correct_feature(context, slot, place, changed, sign):
@@ -164,7 +164,7 @@ def correct(context: Context, nodes: Ints, node: int, depth: int, changed: Ints,
 @jit
 def correct_feature(context: Context, slot: int, place: int, changed: Ints, sign: int) -> bool:
     """Add or subtract the changed rows; return whether the same thresholds are to be tried."""
-    table, slots, min_leaf = context.table, context.slots, context.plan.min_leaf
+    table, slots, min_leaf = context.table, context.slots, context.spec.min_leaf
     feature, length = slots.features[slot, place], slots.lengths[slot, place]
     # Views, as in `candidates.count_feature`.
     edges, thresholds = slots.edges[slot, place], slots.thresholds[slot, place]

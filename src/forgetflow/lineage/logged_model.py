@@ -112,7 +112,7 @@ def _write_mlmodel(path: Path, facts: GenerationFacts, run_id: str, model_id: st
 
 def _extractor(card: ModelCard) -> dict[str, str]:
     """Return whose features the model takes; nothing where it takes the records' own inputs."""
-    found = card.features.get("extractor")
+    found = getattr(card.features, "extractor", None)
     return {} if found is None else {"extractor": found}
 
 

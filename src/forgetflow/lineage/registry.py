@@ -36,7 +36,7 @@ Page = Callable[[LineageTree], str]
 """Draws a tree as an HTML document."""
 
 SHOWABLE = frozenset({".csv", ".html", ".json", ".md", ".png", ".svg"})
-"""Kinds of evaluation files that are logged: summaries and figures, never per-record arrays."""
+"""Kinds of evaluation files that are logged: summaries and metrics, never per-record arrays."""
 
 
 def register(project: Project, facts: GenerationFacts, page: Page) -> int:
@@ -164,7 +164,7 @@ def _parent(project: Project, tree: LineageTree, card: ModelCard) -> Version | N
     if parent is None:
         raise InputError(
             f"generation '{card.generation}' comes from '{card.parent}', which is not "
-            f"registered: register '{card.parent}' first"
+            f"registered: run `dvc repro`, which registers it"
         )
     return parent
 

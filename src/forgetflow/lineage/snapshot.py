@@ -11,6 +11,7 @@ from pathlib import Path
 
 from forgetflow.config.project import Project
 from forgetflow.files.atomic import write_atomically
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.keys.digests import bytes_digest, digest_of
 from forgetflow.lineage.tracking import database
 from forgetflow.lineage.version import LineageTree
@@ -41,17 +42,17 @@ def read_snapshot(project: Project) -> LineageTree | None:
     """Return the tree, if it is what reading the database again would give."""
     try:
         found = json.loads(_path(project).read_bytes())
-    except (FileNotFoundError, ValueError):
-        return None
-    if found["stamp"] != stamp(project):
-        return None
-    return LineageTree.from_json(found["tree"])
+        if found["stamp"] != stamp(project):
+            return None
+        return from_json(LineageTree, found["tree"])
+    except (FileNotFoundError, ValueError, TypeError, KeyError):
+        return None  # there is none, or not one of this version
 
 
 def write_snapshot(project: Project, tree: LineageTree, before: str | None) -> None:
     """Keep a tree that was read when the stamp was `before`, unless it has changed since."""
     if before is not None and before == stamp(project):
-        content = {"stamp": before, "tree": tree.to_json()}
+        content = {"stamp": before, "tree": to_json(tree)}
         write_atomically(_path(project), json.dumps(content).encode())
 
 

@@ -50,7 +50,7 @@ PAGE = "lineage.html"
 """File name of the drawn tree, in the project folder and among the artifacts of a run."""
 
 _ROOM = 2400  # characters for the list of versions; a description may have 5,000 in all
-_FIGURES = 8
+_METRICS = 8
 _JUDGES = ("unlearned", "oracle", "parent")
 _NO_EVIDENCE = (COST, VERSION, "gate_passed", "points.", "records.")
 
@@ -197,11 +197,11 @@ def _promise(version: Version) -> str:
 def evidence(tree: LineageTree, version: Version) -> dict[str, dict[str, float]]:
     """Return the measures of a version beside those of the models it is judged against.
 
-    A metric named `accuracy.oracle.test` is the figure `accuracy.test` of the oracle. Figures
+    A metric named `accuracy.oracle.test` is `accuracy.test` of the oracle. Metrics
     with short names come first: they sum up the ones below them.
 
     Returns:
-        Figure -> model (`unlearned` or `original` first, then `oracle`, `parent`) -> value.
+        Metric -> model (`unlearned` or `original` first, then `oracle`, `parent`) -> value.
     """
     own = "unlearned" if version.deletion else "original"
     parent = tree.parent(version)
@@ -222,22 +222,22 @@ def evidence(tree: LineageTree, version: Version) -> dict[str, dict[str, float]]
         found.pop(ACCURACY, None)
     own_first = (own, *(model for model in _JUDGES if model != own))
     return {
-        figure: {model: values[model] for model in own_first if model in values}
-        for figure, values in sorted(found.items(), key=lambda f: (f[0].count("."), f[0]))
+        metric: {model: values[model] for model in own_first if model in values}
+        for metric, values in sorted(found.items(), key=lambda f: (f[0].count("."), f[0]))
         if own in values
     }
 
 
 def _evidence(tree: LineageTree, version: Version) -> str:
-    figures = evidence(tree, version)
-    if not figures:
+    metrics = evidence(tree, version)
+    if not metrics:
         return ""
     lines = []
-    for name, values in list(figures.items())[:_FIGURES]:
+    for name, values in list(metrics.items())[:_METRICS]:
         own, *others = [f"{value:.4g}" for value in values.values()]
         rest = [f"{model} {text}" for model, text in zip(list(values)[1:], others, strict=True)]
         lines.append(f"- {_code(name)} **{own}**{''.join(f' · {one}' for one in rest)}")
-    more = len(figures) - len(lines)
+    more = len(metrics) - len(lines)
     if more:
         lines.append(f"- {more} more among the metrics of the run")
     against = " (oracle: retrained without the records)" if version.deletion else ""

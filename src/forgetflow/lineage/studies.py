@@ -17,7 +17,7 @@ def log_study(
     name: str,
     key: str,
     note: str,
-    figures: Mapping[str, float],
+    metrics: Mapping[str, float],
     params: Mapping[str, str],
     folder: Path,
 ) -> str:
@@ -28,7 +28,7 @@ def log_study(
         name: shown name of the run.
         key: digest of everything that decides the results.
         note: description in Markdown; no personal data.
-        figures: metrics by name.
+        metrics: by name.
         params: settings by name.
         folder: all of its files are logged.
     """
@@ -46,7 +46,7 @@ def log_study(
         now = int(time.time() * 1000)
         client.log_batch(
             run_id,
-            metrics=[Metric(path, value, now, 0) for path, value in figures.items()],
+            metrics=[Metric(path, value, now, 0) for path, value in metrics.items()],
             params=[Param(path, value) for path, value in params.items()],
             tags=[RunTag(NOTE, note)],
         )

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from forgetflow.config.project import Project
+from forgetflow.files.jsonable import to_json
 from forgetflow.lineage.facts import DeletionFacts
 from forgetflow.lineage.snapshot import read_snapshot, stamp, write_snapshot
 from forgetflow.lineage.tracking import connect, database, experiment_of
@@ -78,8 +79,8 @@ def registered_model(client: "MlflowClient", name: str) -> "RegisteredModel | No
 
 
 def as_json(tree: LineageTree) -> str:
-    """Return the tree as JSON text; `LineageTree.from_json(json.loads(as_json(t))) == t`."""
-    return json.dumps(tree.to_json(), indent=2, ensure_ascii=False)
+    """Return the tree as JSON text; `from_json(LineageTree, json.loads(as_json(t))) == t`."""
+    return json.dumps(to_json(tree), indent=2, ensure_ascii=False)
 
 
 def as_text(tree: LineageTree) -> str:

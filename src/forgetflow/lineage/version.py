@@ -1,9 +1,11 @@
 """One registered version of a model, and the family of all of them: plain data, no MLflow."""
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
+from typing import Annotated
+
+from pydantic import Field
 
 from forgetflow.lineage.facts import ACCURACY, DeletionFacts
 
@@ -13,7 +15,7 @@ class Version:
     """One registered version: a generation of the model.
 
     Attributes:
-        number: version number in the registry.
+        number: version number in the registry; in JSON `version`, as in MLflow.
         generation: `original` or the batch id that made it.
         parent: number of the parent's version; None for an original.
         root: number of the original it descends from (its own for an original).
@@ -34,7 +36,7 @@ class Version:
         aliases: names that point here.
     """
 
-    number: int
+    number: Annotated[int, Field(alias="version")]
     generation: str
     parent: int | None
     root: int
@@ -58,19 +60,6 @@ class Version:
     def accuracy(self) -> float | None:
         """Test accuracy, 0 to 1, if it was measured."""
         return self.metrics.get(ACCURACY)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; the number is called `version`, as in MLflow."""
-        return {"version": self.number, **{k: v for k, v in asdict(self).items() if k != "number"}}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Version":
-        """Inverse of `to_json`."""
-        values = {k: v for k, v in data.items() if k != "version"}
-        values["number"] = data["version"]
-        values["deletion"] = DeletionFacts(**data["deletion"]) if data["deletion"] else None
-        values["aliases"] = tuple(data["aliases"])
-        return cls(**values)
 
 
 @dataclass(frozen=True)
@@ -130,20 +119,6 @@ class LineageTree:
 
         moved = tuple(replace(v, aliases=names(v)) for v in self.versions)
         return replace(self, versions=moved)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `LineageTree.from_json(t.to_json()) == t`."""
-        return {
-            "model_name": self.model_name,
-            "current_root": self.current_root,
-            "versions": [version.to_json() for version in self.versions],
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "LineageTree":
-        """Inverse of `to_json`."""
-        versions = tuple(Version.from_json(version) for version in data["versions"])
-        return cls(data["model_name"], data["current_root"], versions)
 
     @cached_property
     def _children(self) -> dict[int, list[Version]]:

@@ -17,7 +17,7 @@ def fixed(value: object, digits: int, sign: str = "") -> str:
 
 
 def decimal(value: object) -> str:
-    """Return a figure such as an AUC with three decimals."""
+    """Return a number such as an AUC with three decimals."""
     return fixed(value, 3)
 
 
@@ -53,11 +53,11 @@ def times(value: object) -> str:
 
 
 def significant(value: object) -> str:
-    """Return a figure of any size with three significant digits."""
+    """Return a number of any size with three significant digits."""
     if not isinstance(value, int | float):
         return DASH
     size = abs(value)
-    if size < 1e-9:  # rounding of sums, not a figure
+    if size < 1e-9:  # rounding of sums, not a result
         return "0"
     if size < 1e-4:
         return f"{value:.1e}".replace("-", MINUS)

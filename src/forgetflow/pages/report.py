@@ -28,10 +28,10 @@ COLUMNS: tuple[tuple[str, str, Writer], ...] = (
     ("Same answer as oracle", "distance.{model}.forget.identical", percent),
     ("Divergence (bits)", "distance.{model}.forget.js", decimal),
 )
-"""Column title, where the figure stands in `metrics.json`, how it is written."""
+"""Column title, where the metric stands in `metrics.json`, how it is written."""
 
 TO_ORACLE = ("gap_to_oracle", "identical", "js")
-"""Ends of the places of figures that compare with the oracle, which has none itself."""
+"""Ends of the places of metrics that compare with the oracle, which has none itself."""
 
 
 def report_page(entries: Sequence[Entry]) -> str:
@@ -107,18 +107,18 @@ def _overview(entries: Sequence[Entry], rows: Sequence[Summary]) -> Table:
 def _overview_row(entry: Entry, row: Summary) -> list[Cell]:
     card, values = entry.card, row.values
 
-    def figure(column: str, text: str, beside: str) -> Cell:
+    def metric(column: str, text: str, beside: str) -> Cell:
         return Cell(text, (beside,) if beside else (), row.missing.get(column, ""))
 
     def pair(column: str, write: Writer) -> Cell:
         oracle = values[f"{column}_oracle"]
         beside = "" if oracle is None else f"oracle {write(oracle)}"
-        return figure(column, write(values[column]), beside)
+        return metric(column, write(values[column]), beside)
 
     def against(column: str, full: str, write: Writer) -> Cell:
         part = _share(row, column, full)
         beside = "" if part is None else f"{percent(part)} of {write(values[full])}"
-        return figure(column, write(values[column]), beside)
+        return metric(column, write(values[column]), beside)
 
     here = values["forgotten_here"]
     promise = ("approximate", "no promise") if entry.promises_nothing else (card.guarantee,)
@@ -222,7 +222,7 @@ def _card(entry: Entry) -> dict[str, Any]:
     parent = entry.card.parent
     return {
         "entry": entry,
-        "figure": entry.evaluation.figure,
+        "metric": entry.evaluation.metric,
         "origin": _origin(entry) + (f" by {entry.card.method}" if parent else ""),
         "guarantee": entry.card.guarantee if parent else "original",
         "verdict": verdict(entry),
@@ -232,7 +232,7 @@ def _card(entry: Entry) -> dict[str, Any]:
             (one.outcome, one.outcome, one.name.replace("_", " "), "; ".join(_reasons(one)) + ".")
             for one in (entry.gate.checks if entry.gate else ())
         ],
-        "figures": _figures(entry),
+        "metrics": _metrics(entry),
         "cut": MAX_LOSS if _losses_are_cut(entry) else None,
         "unmeasured": explain(entry, "accuracy"),
     }
@@ -251,14 +251,14 @@ def _models(entry: Entry) -> list[str]:
     return [name for name in MODELS if name in known]
 
 
-def _figures(entry: Entry) -> Table | None:
+def _metrics(entry: Entry) -> Table | None:
     models = _models(entry)
     shown = [c for c in COLUMNS if any(v is not None for v in _values(entry, c[1], models))]
     lines = []
     for model in models:
         cells = []
         for _, place, write in shown:
-            value = entry.evaluation.figure(place.format(model=model))
+            value = entry.evaluation.metric(place.format(model=model))
             if value is not None:
                 cells.append(Cell(write(value)))
             elif model == "oracle" and place.endswith(TO_ORACLE):
@@ -279,7 +279,7 @@ def _losses_are_cut(entry: Entry) -> bool:
 
 
 def _values(entry: Entry, place: str, models: Iterable[str]) -> list[float | int | None]:
-    return [entry.evaluation.figure(place.format(model=model)) for model in models]
+    return [entry.evaluation.metric(place.format(model=model)) for model in models]
 
 
 def _is_forest(entry: Entry) -> bool:

@@ -6,7 +6,8 @@ from forgetflow.pages.numbers import NBSP, TIMES, amount, fixed, percent, second
 from forgetflow.pages.render import render
 from forgetflow.pages.table import Column, of, of_rows, with_spread
 from forgetflow.studies.draws import KINDS
-from forgetflow.studies.sharding import MODES, SIGMAS, Sharding
+from forgetflow.studies.sharding import SIGMAS, Sharding
+from forgetflow.studies.sharding_counts import MODES
 
 KIND_NAMES = {
     "uniform": "uniform requests",
@@ -61,9 +62,9 @@ PAPER: tuple[Column, ...] = (
 def sharding_page(study: Sharding) -> str:
     """Return the page of a study."""
     most = max(study.grid.slices)
-    counted = [row for row in study.points if row["slices"] == most]
+    counted = [row for row in study.deletions if row["slices"] == most]
     dots: tuple[list[tuple[float, float]], list[tuple[float, float]]] = ([], [])
-    for row in study.points:
+    for row in study.deletions:
         if row["deviation"] is not None:
             dots[abs(row["deviation"]) > SIGMAS].append((row["expected"], row["points"]))
     return render(
@@ -108,7 +109,7 @@ def sharding_page(study: Sharding) -> str:
             x_name="exact expectation (points)",
             write=_brief,
         ),
-        counts=of_rows((r for r in study.points if r["kind"] == "uniform"), COUNTS, {"served"}),
+        counts=of_rows((r for r in study.deletions if r["kind"] == "uniform"), COUNTS, {"served"}),
         paper=of_rows(study.paper, PAPER),
         facts=blocks(study.facts),
     )

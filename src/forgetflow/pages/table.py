@@ -1,4 +1,4 @@
-"""Tables as data: cells with what stands below them, and footnotes for figures that are missing."""
+"""Tables as data: cells with what stands below them, and footnotes for numbers that are missing."""
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -12,14 +12,14 @@ class Cell(NamedTuple):
     """One cell.
 
     Attributes:
-        text: the figure or the words.
+        text: the number or the words.
         below: smaller lines under it.
-        missing: why there is no figure: a dash and a footnote stand for it.
-        note: what must be known of the figure, as a footnote.
+        missing: why there is no number: a dash and a footnote stand for it.
+        note: what must be known of the number, as a footnote.
         side: where it lies to what retrained models reach; marked if above or below.
         badge: kind of a badge around the text: passed, failed, skipped, none.
         link: address that the text leads to.
-        soft: whether it is no figure but a remark.
+        soft: whether it is no number but a remark.
     """
 
     text: str = ""
@@ -38,8 +38,8 @@ class Head(NamedTuple):
     Attributes:
         title: a few words.
         below: a smaller line.
-        note: a footnote on all its figures.
-        words: whether the column holds words, not figures.
+        note: a footnote on all its numbers.
+        words: whether the column holds words, not numbers.
     """
 
     title: str

@@ -27,10 +27,11 @@ one band, whose subjects share its shards by hash; with one prior for all that i
 from dataclasses import dataclass
 from decimal import ROUND_CEILING, Context
 from itertools import pairwise
-from typing import Literal
+from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import Field
 
 from forgetflow.errors import InputError
 
@@ -57,8 +58,9 @@ class Layout:
         subjects: number of subjects of each band.
         records: their records.
         deletions: expected number of deletions in each shard of the band, over hashes too.
-        points: expected records that one pass over what is left meets again, summed over
-            requests served one by one in random order; expected over hashes, without slices.
+        samples: expected records that one pass over what is left meets again, summed over
+            requests served one by one in random order; expected over hashes, without slices;
+            in JSON `points`.
     """
 
     thresholds: tuple[float, ...]
@@ -66,7 +68,7 @@ class Layout:
     subjects: tuple[int, ...]
     records: tuple[int, ...]
     deletions: tuple[float, ...]
-    points: float
+    samples: Annotated[float, Field(alias="points")]
 
 
 def layout_for(
@@ -78,7 +80,7 @@ def layout_for(
     keeps its cuts that lie within half a shard (C/2 deletions) of a change of prior, and hands
     the S shards to the bands so that the largest number of expected deletions is least.
     `points` finds the cheapest bands and shares of shards by dynamic programming; uniform
-    sharding is among what it compares, so that it never expects more `Layout.points`.
+    sharding is among what it compares, so that it never expects more `Layout.samples`.
 
     The module's docstring says what it means if subjects leave from whom it was computed.
 
@@ -152,7 +154,7 @@ class _People:
         return np.flatnonzero(np.diff(self.priors) > 0) + 1
 
     def costs(self, ends: Ints) -> Floats:
-        """Return `Layout.points` of one shard of the subjects from ends[i] to ends[j], (E, E).
+        """Return `Layout.samples` of one shard of the subjects from ends[i] to ends[j], (E, E).
 
         Subject u leaves with chance p_u and meets the records of v != u, who has not left before
         with chance 1 - p_v / 2. In s shards by hash, two subjects meet with chance 1/s.

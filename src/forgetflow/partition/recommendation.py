@@ -4,11 +4,12 @@ Every layout is placed as `sisa` would place it and judged by `expectation`: exa
 on that placement, slices included, of the requests that the deletion priors announce.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
+from pydantic import computed_field
 
 from forgetflow.config.settings import Settings
 from forgetflow.errors import InputError
@@ -59,17 +60,16 @@ class Recommendation:
         least = min(one.sequential for one in self.options)
         return next(one for one in self.options if one.sequential <= NEAR_BEST * least)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `recommended` goes into the block `partition`."""
+    @computed_field  # type: ignore[prop-decorator]
+    @property
+    def recommended(self) -> dict[str, Any]:
+        """What goes into the block `partition` for the best, and its rule."""
         best = self.best.layout
         return {
-            **asdict(self),
-            "recommended": {
-                "rule": self.best.rule,
-                "shards": sum(best.shards),
-                "shard_thresholds": list(best.thresholds),
-                "band_shards": list(best.shards) if best.thresholds else [],
-            },
+            "rule": self.best.rule,
+            "shards": sum(best.shards),
+            "shard_thresholds": best.thresholds,
+            "band_shards": best.shards if best.thresholds else (),
         }
 
 

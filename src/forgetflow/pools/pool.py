@@ -67,7 +67,7 @@ class Pool:
         """
         receipts = [self.store.receipt(key) for key in self.keys]
         if None in receipts:
-            raise VerdictError("a member of the pool is not in the store: grow the pool first")
+            raise VerdictError("a member of the pool is not in the store: train the pool first")
         return [{**r.facts, "bytes": r.size} for r in receipts if r is not None]
 
     def probabilities(self, inputs: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -145,11 +145,13 @@ class Procedure:
         missing, size = self.missing(), self._group_size()
         return [missing[start : start + size] for start in range(0, len(missing), size)]
 
-    def grow(self, members: Sequence[int] | None = None, on_member: OnMember | None = None) -> None:
+    def train(
+        self, members: Sequence[int] | None = None, on_member: OnMember | None = None
+    ) -> None:
         """Make the missing members, or those of `members` that are missing, parents first."""
         wanted = set(range(len(self.keys))) if members is None else set(members)
         if self.parent:
-            self.parent.grow(sorted(wanted & set(self.missing())))
+            self.parent.train(sorted(wanted & set(self.missing())))
         for group in self.groups():
             chosen = [m for m in group if m in wanted]
             if chosen:

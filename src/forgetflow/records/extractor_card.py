@@ -5,19 +5,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
 
 from forgetflow.errors import InputError
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.keys.digests import digest_of
-from forgetflow.records.schema import (
-    ExtractedFeatures,
-    Features,
-    RecordSchema,
-    features_from_json,
-    features_to_json,
-)
+from forgetflow.records.schema import ColumnFeatures, RecordSchema, TensorFeatures
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 CARD, WEIGHTS, MEMBERS = "extractor.json", "model.safetensors", "members"
 
 
@@ -26,52 +23,27 @@ class ExtractorCard:
     """What an extractor is, without its weights.
 
     Attributes:
-        architecture: the `model` settings that build the network.
+        architecture: the `model` settings that build the network; in JSON `model`.
         classes: number of classes it was trained to tell apart.
         inputs: how records become its inputs.
         layer: name of the linear layer whose input is the feature vector.
         weights: sha256 of the weights file.
         learned_from: digest of the record set it was trained on; None where it is not known.
+        format: version of this description; others are refused.
     """
 
-    architecture: Mapping[str, Any]
+    architecture: Annotated[Mapping[str, Any], Field(alias="model")]
     classes: int
-    inputs: Features
+    inputs: TensorFeatures | ColumnFeatures
     layer: str
     weights: str
     learned_from: str | None = None
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `ExtractorCard.from_json(c.to_json()) == c`."""
-        return {
-            "format": FORMAT,
-            "model": dict(self.architecture),
-            "classes": self.classes,
-            "inputs": features_to_json(self.inputs),
-            "layer": self.layer,
-            "weights": self.weights,
-            "learned_from": self.learned_from,
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "ExtractorCard":
-        """Inverse of `to_json`; ValueError, KeyError or TypeError for anything else."""
-        card = cls(
-            architecture=data["model"],
-            classes=data["classes"],
-            inputs=features_from_json(data["inputs"]),
-            layer=data["layer"],
-            weights=data["weights"],
-            learned_from=data["learned_from"],
-        )
-        if card.to_json() != data or isinstance(card.inputs, ExtractedFeatures):
-            raise ValueError("not a card of this format")
-        return card
+    format: Literal[1] = FORMAT
 
     @cached_property
     def digest(self) -> str:
         """Digest of the card, and with it of weights and members."""
-        return digest_of(self.to_json())
+        return digest_of(to_json(self))
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -87,12 +59,12 @@ def read_extractor_card(folder: Path) -> ExtractorCard:
     """
     path = folder / CARD
     try:
-        return ExtractorCard.from_json(json.loads(path.read_bytes()))
+        return from_json(ExtractorCard, json.loads(path.read_bytes()))
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(
             f"no extractor at {folder}: make one with `forgetflow extractor MODEL --output FOLDER`"
         ) from None
-    except (ValueError, KeyError, TypeError):
+    except ValueError:
         raise InputError(
             f"{path} is not the card of an extractor: export the extractor again"
         ) from None

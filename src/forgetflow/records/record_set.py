@@ -207,7 +207,7 @@ def read_record_set(folder: Path) -> RecordSet:
     try:
         schema = RecordSchema.from_arrow(tables[0].schema)
         table = pa.concat_tables(tables).sort_by("record_id").combine_chunks()
-    except (KeyError, pa.ArrowInvalid):
+    except (KeyError, ValueError):  # of Arrow's too
         raise InputError(f"{folder} was not written by forgetflow: import the data again") from None
     return RecordSet(schema, table)
 

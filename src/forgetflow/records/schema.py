@@ -18,17 +18,17 @@ through, categories are hashed into a declared number of buckets. A frozen extra
 import hashlib
 import json
 import struct
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.keys.digests import Digests, canonical_json, keyed_hash
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Literal[1] = 1
 RESERVED = ("record_id", "subject_id", "label", "deletion_prior", "digest")
 
 
@@ -39,10 +39,12 @@ class TensorFeatures:
     Attributes:
         shape: per-record shape, channels first for images: (C, H, W), or (F,).
         dtype: `uint8` (divided by 255 for the network) or `float32`.
+        kind: tells the features apart in JSON.
     """
 
     shape: tuple[int, ...]
     dtype: Literal["uint8", "float32"]
+    kind: str = field(default="tensor", init=False)
 
 
 @dataclass(frozen=True)
@@ -53,11 +55,13 @@ class ColumnFeatures:
         numeric: names of numeric columns.
         categorical: names of categorical columns.
         hash_buckets: network inputs per categorical column.
+        kind: tells the features apart in JSON.
     """
 
     numeric: tuple[str, ...]
     categorical: tuple[str, ...]
     hash_buckets: int
+    kind: str = field(default="columns", init=False)
 
 
 @dataclass(frozen=True)
@@ -67,10 +71,12 @@ class ExtractedFeatures(TensorFeatures):
     Attributes:
         extractor: digest of the extractor.
         raw: what the features were before, and how they became the extractor's inputs.
+        kind: tells the features apart in JSON.
     """
 
     extractor: str
     raw: TensorFeatures | ColumnFeatures
+    kind: str = field(default="extracted", init=False)
 
 
 Features = TensorFeatures | ColumnFeatures | ExtractedFeatures
@@ -83,10 +89,12 @@ class RecordSchema:
     Attributes:
         class_names: names of the C classes, by label index.
         features: what the features are.
+        version: of this description.
     """
 
     class_names: tuple[str, ...]
     features: Features
+    version: Literal[1] = SCHEMA_VERSION
 
     @property
     def input_shape(self) -> tuple[int, ...]:
@@ -113,25 +121,17 @@ class RecordSchema:
         else:
             fields += [pa.field(n, pa.float64(), nullable=False) for n in self.features.numeric]
             fields += [pa.field(n, pa.string(), nullable=False) for n in self.features.categorical]
-        return pa.schema(fields, metadata={b"forgetflow": canonical_json(self.to_json())})
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `RecordSchema.from_json(s.to_json()) == s`."""
-        return {
-            "version": SCHEMA_VERSION,
-            "class_names": list(self.class_names),
-            "features": features_to_json(self.features),
-        }
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "RecordSchema":
-        """Inverse of `to_json`."""
-        return cls(tuple(data["class_names"]), features_from_json(data["features"]))
+        return pa.schema(fields, metadata={b"forgetflow": canonical_json(to_json(self))})
 
     @classmethod
     def from_arrow(cls, schema: pa.Schema) -> "RecordSchema":
-        """Read the schema back from the metadata of an Arrow schema (KeyError if absent)."""
-        return cls.from_json(json.loads((schema.metadata or {})[b"forgetflow"]))
+        """Read the schema back from the metadata of an Arrow schema.
+
+        Raises:
+            KeyError: there is none.
+            ValueError: it is not one that this version wrote.
+        """
+        return from_json(cls, json.loads((schema.metadata or {})[b"forgetflow"]))
 
     def digests(self, table: pa.Table) -> Digests:
         """Return the content digest of every row, uint8 (N, 32).
@@ -140,7 +140,7 @@ class RecordSchema:
         never the bytes of a file format, so that a library upgrade changes nothing. The deletion
         prior is left out: it steers placement, not content.
         """
-        header = canonical_json([SCHEMA_VERSION, self.to_json()["features"]])
+        header = canonical_json([SCHEMA_VERSION, to_json(self.features)])
         ids = table["record_id"].to_pylist()
         subjects = table["subject_id"].to_pylist()
         labels = table["label"].to_pylist()
@@ -190,37 +190,6 @@ class RecordSchema:
             )
             for i in range(len(table))
         ]
-
-
-def features_to_json(features: Features) -> dict[str, Any]:
-    """Return a JSON-ready mapping; `features_from_json(features_to_json(f)) == f`."""
-    values = {
-        name: list(value) if isinstance(value, tuple) else value
-        for name, value in asdict(features).items()
-    }
-    if isinstance(features, ExtractedFeatures):
-        return {"kind": "extracted", **values, "raw": features_to_json(features.raw)}
-    return {"kind": "tensor" if isinstance(features, TensorFeatures) else "columns", **values}
-
-
-def features_from_json(data: Mapping[str, Any]) -> Features:
-    """Inverse of `features_to_json`.
-
-    Raises:
-        ValueError: features of an unknown kind, or an extractor of extracted features.
-        KeyError: a field is missing.
-    """
-    kind = data["kind"]
-    if kind == "columns":
-        names = tuple(data["numeric"]), tuple(data["categorical"])
-        return ColumnFeatures(*names, data["hash_buckets"])
-    shape, dtype = tuple(data["shape"]), data["dtype"]
-    if kind == "tensor":
-        return TensorFeatures(shape, dtype)
-    raw = features_from_json(data["raw"]) if kind == "extracted" else None
-    if raw is None or isinstance(raw, ExtractedFeatures):
-        raise ValueError(f"unknown kind of features: {kind}")
-    return ExtractedFeatures(shape, dtype, data["extractor"], raw)
 
 
 def tensor_array(table: pa.Table) -> NDArray[Any]:

@@ -17,7 +17,6 @@ forgotten records back.
 
 import re
 from collections.abc import Sized
-from typing import Any
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -25,6 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from forgetflow.config.project import Project
 from forgetflow.errors import InputError
 from forgetflow.files.atomic import write_atomically
+from forgetflow.files.jsonable import to_json
 from forgetflow.files.yaml_text import read_yaml
 from forgetflow.requests.manifest import Manifest, manifest_path, read_manifest
 from forgetflow.requests.times import UtcTime
@@ -62,10 +62,6 @@ class Batch(BaseModel):
             sealed_at=manifest.created,
             due_at=manifest.due_at,
         )
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a mapping of plain strings and integers."""
-        return self.model_dump(mode="json")
 
 
 def read_batches(project: Project) -> dict[str, Batch]:
@@ -108,7 +104,7 @@ def read_batches(project: Project) -> dict[str, Batch]:
 
 def write_batches(project: Project, batches: dict[str, Batch]) -> None:
     """Write `batches.yaml`, oldest batch first."""
-    content = {"batches": {name: batch.to_json() for name, batch in batches.items()}}
+    content = {"batches": {name: to_json(batch) for name, batch in batches.items()}}
     text = yaml.safe_dump(content, sort_keys=False)
     write_atomically(project.forget / "batches.yaml", _HEADER + text.encode())
 

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from forgetflow.config.project import Project
 from forgetflow.errors import InputError, VerdictError
 from forgetflow.files.atomic import write_atomically
+from forgetflow.files.jsonable import to_json
 from forgetflow.files.locks import locked
 from forgetflow.keys.digests import canonical_json, digest_of
 from forgetflow.requests.request import Request, explain
@@ -125,5 +126,5 @@ class RequestBook:
 
 
 def _line(request: Request) -> bytes:
-    content = request.to_json()
+    content = to_json(request)
     return canonical_json(content | {"digest": digest_of(content)}) + b"\n"

@@ -135,7 +135,7 @@ def _train_schema(project: Project) -> RecordSchema | None:
     path = next(iter(sorted(project.train.glob("part-*.parquet"))), None)
     try:
         return None if path is None else RecordSchema.from_arrow(pq.read_schema(path))
-    except (pa.ArrowException, OSError, KeyError):
+    except (pa.ArrowException, OSError, KeyError, ValueError):
         return None
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from forgetflow.config.project import Project
+from forgetflow.files.jsonable import to_json
 from forgetflow.records.record_set import RecordSet, read_record_set
 from forgetflow.requests.batches import ORIGINAL, next_batch, sealed_manifests
 from forgetflow.requests.book import RequestBook
@@ -118,9 +119,9 @@ class RequestLine:
     days_left: int
     problem: str | None = None
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping, record ids counted rather than named."""
-        return self.request.to_json() | {
+    def facts(self) -> dict[str, Any]:
+        """Return what is shown of the line, JSON-ready: record ids are counted, not named."""
+        return to_json(self.request) | {
             "state": str(self.status.state),
             "records": len(self.status.record_ids),
             "batch": self.status.batch,

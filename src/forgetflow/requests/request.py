@@ -9,7 +9,9 @@ from pydantic import (
     BeforeValidator,
     ConfigDict,
     Field,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -92,9 +94,9 @@ class Request(BaseModel):
         """Return whole days until the due date; negative once it has passed."""
         return (self.due_at - now).days
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `Request.model_validate(r.to_json()) == r`."""
-        return self.model_dump(mode="json", exclude_none=True)
+    @model_serializer(mode="wrap")
+    def _given(self, fields: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return {name: value for name, value in fields(self).items() if value is not None}
 
 
 def make_request(

@@ -18,6 +18,7 @@ from typing import Any
 
 from forgetflow.config.project import Project
 from forgetflow.errors import InputError, VerdictError
+from forgetflow.files.jsonable import to_json
 from forgetflow.files.locks import locked
 from forgetflow.requests.batches import (
     METHOD,
@@ -102,7 +103,7 @@ class SealResult:
             },
         }
 
-    def to_json(self) -> dict[str, Any]:
+    def details(self) -> dict[str, Any]:
         """Return `facts()` and, for whoever asked, what became of each request and file."""
         return self.facts() | {
             "outcomes": [asdict(one) for one in self.outcomes],
@@ -168,7 +169,7 @@ def _complete_ledger(project: Project, now: datetime) -> str | None:
             "restore data/forget/batches.yaml with git"
         )
     for name, batch in batches.items():
-        facts = batch.to_json()
+        facts = to_json(batch)
         # The method may be chosen anew after sealing (`set_method`); all else is frozen.
         if {**sealed.get(name, {}), "method": batch.method} == facts:
             continue

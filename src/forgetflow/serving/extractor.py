@@ -1,6 +1,5 @@
 """A network trained on public records, written as the frozen extractor of other projects."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -11,6 +10,8 @@ from forgetflow.config.model import ModelSettings
 from forgetflow.config.project import Project
 from forgetflow.errors import InputError, VerdictError
 from forgetflow.files.atomic import write_folder
+from forgetflow.files.formats import json_bytes
+from forgetflow.files.jsonable import to_json
 from forgetflow.keys.digests import Digests, bytes_digest, canonical_order, set_digest
 from forgetflow.models.build import build
 from forgetflow.records.extractor import frozen_network
@@ -27,7 +28,6 @@ from forgetflow.records.schema import (
     ExtractedFeatures,
     RecordSchema,
     TensorFeatures,
-    features_from_json,
 )
 from forgetflow.requests.batches import forgotten_ids
 from forgetflow.serving.prediction import resolve
@@ -55,7 +55,7 @@ def export_extractor(project: Project, model: str, folder: Path) -> ExtractorCar
     card = read_card(project.model(generation))
     settings = ModelSettings.model_validate(card.architecture)
     _refuse(card, settings, generation)
-    inputs = features_from_json(card.features)
+    inputs = card.features
     if isinstance(inputs, ExtractedFeatures):
         raise InputError(
             f"models/{generation} takes features of an extractor already: export that extractor's "
@@ -132,8 +132,7 @@ def write_extractor(
     files = [(WEIGHTS, data)]
     if members is not None:
         files.append((MEMBERS, members[canonical_order(members)].tobytes()))
-    text = json.dumps(card.to_json(), indent=2, sort_keys=True) + "\n"
-    write_folder(folder, [*files, (CARD, text.encode())])
+    write_folder(folder, [*files, (CARD, json_bytes(to_json(card)))])
     return card
 
 

@@ -19,7 +19,6 @@ from forgetflow.records.schema import (
     ColumnFeatures,
     ExtractedFeatures,
     RecordSchema,
-    features_from_json,
 )
 from forgetflow.training.card import ModelCard, card_digest, read_card
 from forgetflow.training.ensemble import Ensemble
@@ -103,7 +102,7 @@ def read_inputs(file: Path, card: ModelCard, project: Project) -> NDArray[np.flo
         loaded = _load(file)
     except (ValueError, OSError, pa.ArrowException) as error:
         raise InputError(f"{file} cannot be read: {error}") from None
-    features = features_from_json(card.features)
+    features = card.features
     if not isinstance(features, ExtractedFeatures):
         return _inputs(loaded, RecordSchema(card.class_names, features), file)
     raw = RecordSchema(card.class_names, features.raw)

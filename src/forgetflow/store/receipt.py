@@ -5,8 +5,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from forgetflow.files.jsonable import from_json, to_json
-
 FORMAT = 2
 
 
@@ -45,17 +43,3 @@ class Receipt:
         """Describe the bytes of an object."""
         digest = hashlib.sha256(data).hexdigest()
         return cls(key, digest, len(data), kind, tuple(learned_from), dict(facts or {}))
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `Receipt.from_json(r.to_json()) == r`."""
-        made: dict[str, Any] = to_json(self)
-        return made
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "Receipt":
-        """Inverse of `to_json`; a receipt without a format is of the first.
-
-        Raises:
-            ValueError: this is no receipt.
-        """
-        return from_json(cls, {"format": 1, **data})

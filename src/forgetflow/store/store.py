@@ -25,6 +25,7 @@ from torch import Tensor
 
 from forgetflow.errors import VerdictError
 from forgetflow.files.atomic import write_atomically
+from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.keys.digests import Digests, canonical_order, set_digest
 from forgetflow.store.receipt import Receipt
 
@@ -57,15 +58,16 @@ class Store:
         self._path(key, "json").unlink(missing_ok=True)
         write_atomically(path, data)
         write_atomically(
-            self._path(key, "json"), json.dumps(receipt.to_json(), sort_keys=True).encode()
+            self._path(key, "json"), json.dumps(to_json(receipt), sort_keys=True).encode()
         )
         return receipt
 
     def receipt(self, key: str) -> Receipt | None:
         """Return the receipt of `key`, or None when there is none that can be read."""
         try:
-            receipt = Receipt.from_json(json.loads(self._path(key, "json").read_bytes()))
-        except (FileNotFoundError, ValueError, KeyError, TypeError):  # no JSON, or not UTF-8
+            found = json.loads(self._path(key, "json").read_bytes())
+            receipt = from_json(Receipt, {"format": 1, **found})  # the first had no format
+        except (FileNotFoundError, ValueError, TypeError):  # no JSON, or not UTF-8
             return None
         return receipt if receipt.key == key else None
 

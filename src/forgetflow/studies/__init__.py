@@ -1,13 +1,14 @@
 """Studies: questions of the literature, asked again of the user's own records.
 
-Pure computation and files; `flows/study.py` runs and caches it.
+Pure computation; `flows/study.py` runs, caches and publishes any study, `pages` shows it.
 
-    grid.py       what is compared, and what cannot be
+    protocol.py   what a study is: data, trials, results
+    registry.py   all of them by name
+    grid.py       what grids check alike; `<study>_grid.py` is what one compares
     draws.py      who asks for deletion
     counting.py   what the trainer would then train again
     expected.py   the exact expectation of that, and its spread
     builds.py     accuracy of trained ensembles
     paper.py      the published speed-ups, recomputed
-    sharding.py   everything together, as rows and files
-    page.py       the same as one page, with `figures.py`
+    sharding.py, forest.py, arcane.py    one study each: trials, results, metrics
 """

@@ -7,37 +7,18 @@ alpha = 1, and against retraining the same selected records too: learning from f
 cheaper without any architecture.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import sqrt
-from statistics import mean, stdev
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from itertools import chain
 from typing import Any
 
-import numpy as np
-
-from forgetflow.config.settings import Settings
-from forgetflow.files.formats import csv_bytes, json_bytes
-from forgetflow.partition.assignment import Assignment
-from forgetflow.partition.registry import place
-from forgetflow.records.record_set import RecordSet
-from forgetflow.studies.arcane_counts import (
-    ASKED,
-    ORDERS,
-    Counter,
-    bounds_of,
-    leavers,
-    priors_of,
-    requested,
-    sorted_blocks,
-)
-from forgetflow.studies.arcane_grid import EXACT, ArcaneGrid, Chosen, partition_for, selection_for
-from forgetflow.studies.arcane_trial import head_settings
-from forgetflow.studies.counting import retrained
-from forgetflow.studies.draws import Draws, Floats
-from forgetflow.studies.grid import layout
-from forgetflow.training.recipe import Recipe
-
-Row = dict[str, Any]
+from forgetflow.files.jsonable import to_json
+from forgetflow.keys.digests import bytes_digest
+from forgetflow.studies.arcane_builds import arcane_rows, head_settings, joint_settings, network_row
+from forgetflow.studies.arcane_counts import priors_of
+from forgetflow.studies.arcane_deletions import deletion_rows, order_rows, sisa_rows
+from forgetflow.studies.arcane_grid import ArcaneGrid
+from forgetflow.studies.protocol import Row, Study, StudyData, Trial
 
 
 @dataclass(frozen=True)
@@ -53,26 +34,10 @@ class ArcaneStudy:
     """
 
     grid: ArcaneGrid
-    facts: Mapping[str, Any]
-    models: Sequence[Row]
-    deletions: Sequence[Row]
-    orders: Sequence[Row]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping."""
-        return {
-            "grid": self.grid.to_json(),
-            "facts": dict(self.facts),
-            "models": [dict(row) for row in self.models],
-            "deletions": [dict(row) for row in self.deletions],
-            "orders": [dict(row) for row in self.orders],
-        }
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "ArcaneStudy":
-        """Inverse of `to_json`."""
-        names = ("facts", "models", "deletions", "orders")
-        return cls(ArcaneGrid.from_json(data["grid"]), *(data[name] for name in names))
+    facts: Row
+    models: list[Row]
+    deletions: list[Row]
+    orders: list[Row]
 
     @property
     def joint(self) -> Row:
@@ -80,223 +45,96 @@ class ArcaneStudy:
         return next(row for row in self.models if row["model"] == "joint")
 
 
-def model_row(
-    name: str, chosen: Chosen, blocks: int, outcomes: Sequence[Mapping[str, Any]], records: int
-) -> Row:
-    """Return a row of `ArcaneStudy.models`.
-
-    Args:
-        name: head, `sisa` or `joint`.
-        chosen: who is learned from.
-        blocks: B.
-        outcomes: `Outcome.to_json` of every seed.
-        records: number of training records.
-    """
-    accuracy = [float(one["accuracy"]) for one in outcomes]
-    row: Row = {
-        "model": name,
-        "selection": chosen.choice,
-        "share": chosen.share,
-        "blocks": blocks,
-        "exact": EXACT[chosen.choice],
-        "seeds": len(outcomes),
-        "accuracy": mean(accuracy),
-        "accuracy_sd": stdev(accuracy) if len(accuracy) > 1 else None,
-    }
-    for column in ("worst_class", "learned", "samples", "seconds", "megabytes"):
-        row[column] = mean(float(one[column]) for one in outcomes)
-    return row | {"share_learned": row["learned"] / records}
-
-
-def deletion_rows(
-    records: RecordSet, settings: Settings, grid: ArcaneGrid, chosen: Chosen
-) -> list[Row]:
-    """Return the rows of `ArcaneStudy.deletions` of one selection: all heads and blocks."""
-    seed, classes = settings.run.seed, len(np.unique(records.labels))
-    placed = {
-        blocks: place(records, partition_for(records, chosen, blocks, settings), seed)
-        for blocks in grid.blocks
-    }
-    selection = selection_for(records, chosen, settings.partition.selection)
-    counter, recipes, found = Counter(records, selection), _recipes(records, settings, grid), []
-    for asked, requests, draws in _asked(records, grid, seed):
-        for mode in _modes(asked):
-            spent, idle = counter.count(placed, recipes, draws, together=mode == "batch")
-            for (head, blocks), each in spent.items():
-                formula = None
-                if mode == "sequential":
-                    passes = settings.train.epochs if head == "autoencoder" else None
-                    size = len(records) / classes
-                    formula = expectation(size, requests, chosen.share, blocks, passes)
-                row = _row(head, chosen, blocks, (asked, requests, mode), draws, each.samples)
-                found.append(
-                    row
-                    | {"idle": float(idle.mean()), "formula": formula}
-                    | _against(each.samples, each.full, each.full_selected)
-                )
-    return found
-
-
-def sisa_rows(records: RecordSet, settings: Settings, grid: ArcaneGrid) -> list[Row]:
-    """Return the rows of SISA with a shard for every class that there is, and R = B slices."""
-    seed, train = settings.run.seed, settings.train
-    shards, found = len(np.unique(records.labels)), []
-    nowhere = np.zeros(len(records), np.int64)
-    alone = Assignment(1, 1, nowhere, nowhere)
-    for asked, requests, draws in _asked(records, grid, seed):
-        for mode in _modes(asked):
-            together = mode == "batch"
-            price = (draws, train.epochs, train.batch_size)
-            full = retrained(alone, *price, together=together).samples
-            for slices in grid.blocks:
-                placed = place(records, layout(shards, slices), seed)
-                samples = retrained(placed, *price, together=together).samples
-                row = _row(
-                    "sisa", Chosen("all", 1.0), slices, (asked, requests, mode), draws, samples
-                )
-                found.append(row | {"idle": None, "formula": None} | _against(samples, full, full))
-    return found
-
-
-def order_rows(records: RecordSet, settings: Settings, grid: ArcaneGrid) -> list[Row]:
-    """Return the rows of `ArcaneStudy.orders`: who is likely to leave last, anywhere or first.
-
-    All orders share their draws, in which subjects leave with chances in proportion to their
-    priors, K of them in expectation, and are served together.
-    """
-    seed = settings.run.seed
-    priors, _ = priors_of(records, seed)
-    synthetic = not (np.nan_to_num(records.priors, nan=0.0) > 0).any()
-    recipes, found = _recipes(records, settings, grid), []
-    counter = Counter(
-        records, selection_for(records, Chosen("all", 1.0), settings.partition.selection)
-    )
-    for requests in grid.requests:
-        if requests > len(set(records.subject_ids)) // 2:
-            continue
-        law = leavers(records, priors, requests)
-        draws = law.draw(grid.draws, np.random.default_rng([seed, requests]))
-        for blocks in (one for one in grid.blocks if one > 1):
-            bounds = bounds_of(
-                priors, settings.partition.prior_thresholds, blocks, synthetic=synthetic
-            )
-            cost: dict[tuple[str, str], Floats] = {}
-            for order in ORDERS:
-                layout_ = sorted_blocks(records, priors, bounds, order, blocks, seed)
-                spent, _ = counter.count({blocks: layout_}, recipes, draws, together=True)
-                cost |= {(order, head): one.samples for (head, _), one in spent.items()}
-            found += [
-                _order_row(order, head, (blocks, requests), cost[order, head], cost["hash", head])
-                for order, head in cost
-            ]
-    return found
-
-
-def _order_row(
-    order: str, head: str, cell: tuple[int, int], samples: Floats, by_hash: Floats
-) -> Row:
-    count = len(samples)
-    apart = samples - by_hash
-    return {
-        "order": order,
-        "head": head,
-        "blocks": cell[0],
-        "requests": cell[1],
-        "draws": count,
-        "samples": float(samples.mean()),
-        "samples_se": float(samples.std(ddof=1)) / sqrt(count),
-        "to_hash": float(apart.mean()),
-        "to_hash_se": float(apart.std(ddof=1)) / sqrt(count),
-        "ratio": float(samples.mean() / by_hash.mean()) if by_hash.any() else None,
-    }
-
-
-def expectation(
-    size: float, requests: int, share: float, blocks: int, epochs: float | None
-) -> float:
-    """Return the expected samples of K requests, one after another, on equal classes and blocks.
-
-    A request hits a selected record with probability alpha, and then a model of alpha * size
-    records. In epochs e' that costs e' (2/3 + 1/(3B)) of them (Eq. 4 of SISA); a density absorbs
-    the hit block and those after it once, (B + 1)/(2B). Records that leave are neglected, and so
-    is whatever a selection that is made again moves besides.
-
-    Args:
-        size: records per class.
-        requests: K.
-        share: alpha.
-        blocks: B.
-        epochs: e'; None for a density.
-    """
-    each = (blocks + 1) / (2 * blocks) if epochs is None else epochs * (2 / 3 + 1 / (3 * blocks))
-    return requests * share**2 * size * each
-
-
-def _recipes(records: RecordSet, settings: Settings, grid: ArcaneGrid) -> dict[str, Recipe]:
-    schema = records.schema
-    classes = len(schema.class_names)
-    return {
-        head: Recipe.from_settings(head_settings(settings, grid, head), schema.input_shape, classes)
-        for head in grid.heads
-    }
-
-
-def _asked(records: RecordSet, grid: ArcaneGrid, seed: int) -> list[tuple[str, int, Draws]]:
-    """Return every kind and number of requests that these records can make, with its draws."""
-    return [
-        (asked, requests, draws)
-        for asked in ASKED
-        for requests in grid.requests
-        if (draws := requested(asked, records, requests, grid.draws, seed)) is not None
+def trials(data: StudyData, grid: ArcaneGrid) -> list[Trial]:
+    """Return a trial for every ensemble that is built, and for every count of deletions."""
+    made_of = _ingredients(data, grid)
+    classes = len(set(data.records.labels.tolist()))
+    found = [
+        Trial("network", f"network {s} x {r}", {"shards": s, "slices": r}, made_of)
+        for s, r in [(1, 1), *((classes, blocks) for blocks in grid.blocks)]
     ]
+    found += [
+        Trial("arcane", f"{head}, {one.choice} {one.share}", {"head": head, **asdict(one)}, made_of)
+        for head in grid.heads
+        for one in grid.learned
+    ]
+    counts = [("deletions", f"deletions, {c.choice} {c.share}", asdict(c)) for c in grid.deleted]
+    counts += [("sisa", "count sisa", {}), ("orders", "count orders", {})]
+    return found + [Trial(*count, made_of, computes=False) for count in counts]
 
 
-def _modes(asked: str) -> tuple[str, ...]:
-    """Return how requests are served: those of whole subjects together only."""
-    return ("batch",) if asked == "subject" else ("batch", "sequential")
-
-
-def _row(
-    name: str,
-    chosen: Chosen,
-    blocks: int,
-    asked: tuple[str, int, str],
-    draws: Draws,
-    samples: Floats,
-) -> Row:
-    kind, requests, mode = asked
+def _ingredients(data: StudyData, grid: ArcaneGrid) -> dict[str, Any]:
+    """Return what decides every row of the study."""
+    settings = data.settings
+    own = [head_settings(settings, grid, head) for head in grid.heads]
     return {
-        "model": name,
-        "selection": chosen.choice,
-        "share": chosen.share,
-        "blocks": blocks,
-        "exact": EXACT[chosen.choice],
-        "kind": kind,
-        "requests": requests,
-        "mode": mode,
-        "draws": draws.count,
-        "records": len(draws.record) / draws.count,
-        "samples": float(samples.mean()),
-        "samples_se": float(samples.std(ddof=1)) / sqrt(draws.count),
+        "records": data.records.digest,
+        "priors": bytes_digest(data.records.priors.tobytes()),
+        "test": data.test.digest,
+        "recipes": [data.recipe_of(one).digest for one in (joint_settings(settings), *own)],
+        "selection": settings.partition.selection.model_dump(mode="json"),
+        "bounds": list(settings.partition.prior_thresholds),
+        "grid": to_json(grid),
     }
 
 
-def _against(samples: Floats, full: Floats, selected: Floats) -> Row:
-    """Return what training from nothing takes, and how many times less these samples are."""
-    spent = float(samples.mean())
-    return {
-        "full": float(full.mean()),
-        "full_selected": float(selected.mean()),
-        "speedup": float(full.mean()) / spent if spent else None,
-        "speedup_selected": float(selected.mean()) / spent if spent else None,
+def assemble(data: StudyData, grid: ArcaneGrid, found: Mapping[str, list[Any]]) -> ArcaneStudy:
+    """Return the study."""
+    settings = data.settings
+    selection = settings.partition.selection
+    facts = {
+        **data.counts,
+        **data.training,
+        "classes": len(set(data.records.labels.tolist())),
+        "model": joint_settings(settings).model.relevant(),
+        "gaussian": settings.model.gaussian.model_dump(mode="json"),
+        "bins": f"{selection.bins} from {selection.low:g} to {selection.high:g}",
+        "sorted_by": priors_of(data.records, settings.run.seed)[1],
     }
+    return ArcaneStudy(
+        grid,
+        facts,
+        [*found["network"], *chain.from_iterable(found["arcane"])],
+        list(chain.from_iterable([*found["deletions"], *found["sisa"]])),
+        found["orders"][0],
+    )
 
 
-def arcane_files(study: ArcaneStudy) -> dict[str, bytes]:
-    """Return file name -> content of the study, without its page."""
-    return {
-        "models.csv": csv_bytes(study.models),
-        "deletions.csv": csv_bytes(study.deletions),
-        "orders.csv": csv_bytes(study.orders),
-        "arcane.json": json_bytes(study.to_json()),
-    }
+def metrics(found: ArcaneStudy) -> dict[str, float]:
+    """Return accuracies of all ensembles, and speed-ups of uniform batches."""
+    named = {f"{_name(row)}.accuracy": row["accuracy"] for row in found.models}
+    for row in found.deletions:
+        if (row["kind"], row["mode"]) == ("uniform", "batch") and row["speedup"]:
+            named[f"{_name(row)}.K{row['requests']}.speedup"] = row["speedup"]
+    return named
+
+
+def _name(row: Row) -> str:
+    return f"{row['model']}.{row['selection']}{row['share']:g}.B{row['blocks']}"
+
+
+def note(found: ArcaneStudy) -> str:
+    """Say in a sentence what was compared."""
+    return (
+        f"ARCANE beside SISA and a joint model: {len(found.models)} ensembles, "
+        f"{found.grid.seeds} builds each."
+    )
+
+
+ARCANE = Study(
+    name="arcane",
+    grid=ArcaneGrid,
+    results=ArcaneStudy,
+    measures={
+        "network": network_row,
+        "arcane": arcane_rows,
+        "deletions": deletion_rows,
+        "sisa": sisa_rows,
+        "orders": order_rows,
+    },
+    trials=trials,
+    assemble=assemble,
+    tables={"models.csv": "models", "deletions.csv": "deletions", "orders.csv": "orders"},
+    metrics=metrics,
+    note=note,
+)

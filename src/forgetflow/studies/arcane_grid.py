@@ -1,7 +1,6 @@
 """What the study of ARCANE compares: heads, selections, blocks, numbers of requests."""
 
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -11,7 +10,8 @@ from forgetflow.config.settings import Settings
 from forgetflow.errors import InputError
 from forgetflow.partition.selection import Selection, own_entropy
 from forgetflow.records.record_set import RecordSet
-from forgetflow.studies.grid import FEWEST_DRAWS
+from forgetflow.studies.grid import FEWEST_DRAWS, make_distinct, require_at_least
+from forgetflow.studies.protocol import StudyData
 
 Head = Literal["gaussian", "autoencoder"]
 Choice = Literal["all", "joint", "frozen", "threshold", "random"]
@@ -35,6 +35,9 @@ class Chosen:
 
     choice: Choice
     share: float
+
+
+EVERYBODY = Chosen("all", 1.0)
 
 
 @dataclass(frozen=True)
@@ -61,60 +64,27 @@ class ArcaneGrid:
     hidden: tuple[int, ...]
     rate: float | None
 
-    @classmethod
-    def of(
-        cls,
-        heads: Sequence[str],
-        shares: Sequence[float],
-        blocks: Sequence[int],
-        requests: Sequence[int],
-        *,
-        seeds: int,
-        draws: int,
-        hidden: Sequence[int],
-        rate: float | None,
-    ) -> "ArcaneGrid":
-        """Return a grid of distinct values.
+    def __post_init__(self) -> None:
+        """Let values be distinct and in order, and 1 be among the shares.
 
         Raises:
             InputError: a value is missing, unknown or below its minimum.
         """
         known = get_args(Head)
-        if not heads or not set(heads) <= set(known):
+        if not self.heads or not set(self.heads) <= set(known):
             raise InputError(f"--heads takes {' and '.join(known)}, by commas")
-        if not all(0 < share <= 1 for share in shares):
+        if not all(0 < share <= 1 for share in self.shares):
             raise InputError("--shares takes numbers above 0 up to 1, e.g. 0.5,0.3")
-        for name, values in (("blocks", blocks), ("requests", requests), ("hidden", hidden)):
-            if not values or min(values) < 1:
-                raise InputError(f"--{name} needs one or more numbers from 1, e.g. 1,5,10")
-        if seeds < 1:
-            raise InputError(f"--seeds must be 1 or more, not {seeds}")
-        if draws < FEWEST_DRAWS:
-            raise InputError(f"--draws must be {FEWEST_DRAWS} or more, not {draws}")
-        if rate is not None and rate <= 0:
-            raise InputError(f"--rate must be above 0, not {rate:g}")
-        return cls(
-            tuple(head for head in get_args(Head) if head in heads),
-            tuple(sorted({1.0, *map(float, shares)}, reverse=True)),
-            tuple(sorted(set(blocks))),
-            tuple(sorted(set(requests))),
-            seeds,
-            draws,
-            tuple(hidden),
-            rate,
-        )
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "ArcaneGrid":
-        """Inverse of `to_json`."""
-        values: dict[str, Any] = {
-            n: tuple(v) if isinstance(v, list) else v for n, v in data.items()
-        }
-        return cls(**values)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `ArcaneGrid.from_json(g.to_json()) == g`."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        shares = tuple(sorted({1.0, *map(float, self.shares)}, reverse=True))
+        object.__setattr__(self, "shares", shares)
+        object.__setattr__(self, "heads", tuple(head for head in known if head in self.heads))
+        make_distinct(self, "blocks", "requests")
+        if not self.hidden or min(self.hidden) < 1:
+            raise InputError("--hidden needs one or more numbers from 1, e.g. 64,32")
+        require_at_least(1, self, "seeds")
+        require_at_least(FEWEST_DRAWS, self, "draws")
+        if self.rate is not None and self.rate <= 0:
+            raise InputError(f"--rate must be above 0, not {self.rate:g}")
 
     @property
     def learned(self) -> list[Chosen]:
@@ -128,15 +98,16 @@ class ArcaneGrid:
 
     def _with(self, *choices: Choice) -> list[Chosen]:
         below = [share for share in self.shares if share < 1]
-        return [Chosen("all", 1.0), *(Chosen(c, share) for c in choices for share in below)]
+        return [EVERYBODY, *(Chosen(c, share) for c in choices for share in below)]
 
-    def check(self, records: RecordSet, selection: SelectionSettings) -> None:
+    def check(self, data: StudyData) -> None:
         """Refuse what these records cannot fill.
 
         Raises:
             InputError: there are too few records in all, or of any class, or all of their values
                 fall into one bin.
         """
+        records, selection = data.records, data.settings.partition.selection
         sizes = np.bincount(records.labels)
         if (sizes > 0).sum() < 2:
             raise InputError("one class cannot be told from another: ARCANE needs records of two")
@@ -174,7 +145,7 @@ def selection_for(
 
     Args:
         records: the training set.
-        chosen: rule and share; `random` is no selection, see `arcane_trial.candidates`.
+        chosen: rule and share; `random` is no selection, see `arcane_builds.candidates`.
         settings: range and number of bins.
     """
     plain: dict[str, Any] = {

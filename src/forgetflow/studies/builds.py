@@ -5,18 +5,24 @@ with it, as they would if a person changed the setting. Number 0 is the project'
 """
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any
+from dataclasses import dataclass, replace
+from itertools import islice
+from statistics import mean
 
 import numpy as np
 
+from forgetflow.config.partition import PartitionSettings
+from forgetflow.config.settings import Settings
 from forgetflow.partition.registry import place
-from forgetflow.records.record_set import RecordSet
 from forgetflow.store.memory import MemoryStore
-from forgetflow.studies.grid import layout
+from forgetflow.store.receipt import Receipt
+from forgetflow.studies.protocol import Row, StudyData, spread
+from forgetflow.studies.sharding_grid import ShardingGrid, layout
+from forgetflow.training.card import Constituent
 from forgetflow.training.ensemble import Ensemble
 from forgetflow.training.trainer import together, train_chains
-from forgetflow.training.workspace import Workspace
+from forgetflow.training.work import Work
+from forgetflow.training.workspace import Mask, Workspace
 
 
 @dataclass(frozen=True)
@@ -36,71 +42,119 @@ class Build:
     vote: float
     lone: float
     worst: float
-    samples: int
+    samples: float
     seconds: float
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `Build(**b.to_json()) == b`."""
-        return asdict(self)
+
+def cell_row(data: StudyData, grid: ShardingGrid, shards: int, slices: int) -> Row:
+    """Train the ensembles of S shards of R slices in memory; returns a row of `Sharding.cells`."""
+    built = builds(data, shards, slices, grid.seeds)
+    sizes = place(data.records, layout(shards, slices), data.settings.run.seed).sizes()
+    row: Row = {"shards": shards, "slices": slices, "seeds": len(built)}
+    for name in ("mean", "vote", "lone"):
+        row |= spread(f"accuracy_{name}", [getattr(one, name) for one in built])
+    return row | {
+        "accuracy_worst": min(one.worst for one in built),
+        "smallest_shard": int(sizes.sum(axis=1).min()),
+        "largest_shard": int(sizes.sum(axis=1).max()),
+        "empty_slices": int((sizes == 0).sum()),
+        "samples": mean(float(one.samples) for one in built),
+        "seconds": mean(one.seconds for one in built),
+    }
 
 
-def cell_space(space: Workspace, shards: int, slices: int, number: int) -> Workspace:
-    """Return the workspace of seed `number` of a cell, with an empty store in memory."""
-    seed = (space.settings.run.seed + number) % 2**63
-    chosen = layout(shards, slices)
+def space_of(
+    data: StudyData, settings: Settings, partition: PartitionSettings, number: int
+) -> Workspace:
+    """Return the workspace of seed `number`, with an empty store in memory.
+
+    Args:
+        data: records of the project.
+        settings: the project's, or others in their place.
+        partition: how records are placed.
+        number: what the seed is raised by.
+    """
+    seed = (settings.run.seed + number) % 2**63
     return Workspace(
-        space.settings.model_copy(update={"partition": chosen}),
-        space.records,
-        place(space.records, chosen, seed),
-        replace(space.recipe.for_pools(), seed=seed),
+        settings.model_copy(update={"partition": partition}),
+        data.records,
+        place(data.records, partition, seed),
+        replace(data.recipe_of(settings), seed=seed),
         MemoryStore(),
     )
 
 
-def builds(space: Workspace, test: RecordSet, shards: int, slices: int, seeds: int) -> list[Build]:
+def cell_space(data: StudyData, shards: int, slices: int, number: int) -> Workspace:
+    """Return the workspace of seed `number` of a cell, with the recipe of pools."""
+    space = space_of(data, data.settings, layout(shards, slices), number)
+    return replace(space, recipe=space.recipe.for_pools())
+
+
+def builds(data: StudyData, shards: int, slices: int, seeds: int) -> list[Build]:
     """Train `seeds` ensembles of one cell and return how well they do.
 
     Args:
-        space: records, settings and recipe of the project; its store and placement are not used.
-        test: records to test on.
+        data: records, settings and test records.
         shards: S.
         slices: R.
         seeds: number of builds, which train in lockstep where the engine can.
     """
-    size = max(1, together(space.recipe.for_pools()) // shards)
+    size = max(1, together(data.recipe.for_pools()) // shards)
     found: list[Build] = []
     for first in range(0, seeds, size):
-        group = [
-            cell_space(space, shards, slices, number)
-            for number in range(first, min(first + size, seeds))
-        ]
-        found += _trained(group, test)
+        numbers = range(first, min(first + size, seeds))
+        spaces = [cell_space(data, shards, slices, number) for number in numbers]
+        for one in trained(spaces, [space.everything for space in spaces]):
+            members = one.ensemble.member_probabilities(data.test.inputs)
+            found.append(Build(**accuracies(members, data.test.labels), **one.cost))
     return found
 
 
-def _trained(group: Sequence[Workspace], test: RecordSet) -> list[Build]:
-    memory = MemoryStore()
-    spaces = [replace(one, store=memory) for one in group]
-    shards = [one.occupied(one.everything) for one in spaces]
-    owners = [(one, shard) for one, own in zip(spaces, shards, strict=True) for shard in own]
-    done = train_chains(memory, [(s.chain(n, s.everything), s.recipe) for s, n in owners])
-    results = iter(done)
-    found = []
-    for one, own in zip(spaces, shards, strict=True):
-        mine = [next(results) for _ in own]
-        members = [
-            one.constituent(shard, receipt, one.everything)
-            for shard, (receipt, _) in zip(own, mine, strict=True)
-        ]
-        card = one.card("original", members, one.everything)
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """An ensemble that was trained from nothing.
+
+    Attributes:
+        ensemble: the models.
+        members: its constituents.
+        receipts: of their last states.
+        work: what each took.
+    """
+
+    ensemble: Ensemble
+    members: list[Constituent]
+    receipts: tuple[Receipt, ...]
+    work: tuple[Work, ...]
+
+    @property
+    def cost(self) -> dict[str, float]:
+        """Samples passed through training, and seconds."""
+        return {
+            "samples": sum(one.samples for one in self.work),
+            "seconds": sum(one.seconds for one in self.work),
+        }
+
+
+def trained(group: Sequence[Workspace], keeps: Sequence[Mask]) -> list[Trained]:
+    """Train ensembles of the kept records, together where the engine can; nothing is stored.
+
+    Args:
+        group: a workspace for each ensemble.
+        keeps: records of each, bool (N,).
+    """
+    memory, found = MemoryStore(), []
+    each = [
+        (replace(one, store=memory), keep, one.occupied(keep))
+        for one, keep in zip(group, keeps, strict=True)
+    ]
+    chains = [(one.chain(n, keep), one.recipe) for one, keep, shards in each for n in shards]
+    results = iter(train_chains(memory, chains))
+    for one, keep, shards in each:
+        receipts, work = zip(*islice(results, len(shards)), strict=True)
+        members = [one.constituent(n, r, keep) for n, r in zip(shards, receipts, strict=True)]
+        card = one.card("original", members, keep)
         ensemble = Ensemble.from_store(card, memory, one.recipe.device)
-        found.append(
-            Build(
-                **accuracies(ensemble.member_probabilities(test.inputs), test.labels),
-                samples=sum(work.samples for _, work in mine),
-                seconds=sum(work.seconds for _, work in mine),
-            )
-        )
+        found.append(Trained(ensemble, members, receipts, work))
     return found
 
 

@@ -9,18 +9,36 @@ the forest of `forgetflow.forest`, whose deletions must arrive at the bytes of a
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import ceil, sqrt
-from statistics import mean, median, stdev
+from statistics import mean, median
 from typing import Any
 
+import numpy as np
+
 from forgetflow.errors import VerdictError
-from forgetflow.files.formats import csv_bytes, json_bytes
+from forgetflow.files.jsonable import from_json, to_json
+from forgetflow.keys.digests import digest_of
 from forgetflow.studies.forest_grid import ForestGrid
-from forgetflow.studies.forest_trial import KINDS, Deletion, Trial
+from forgetflow.studies.forest_measure import (
+    KINDS,
+    Deletion,
+    Measured,
+    cuts_of,
+    flat,
+    measure_forest,
+    measure_reference,
+)
+from forgetflow.studies.protocol import Row, Study, StudyData, Trial, spread
 
 POINT = 0.01
 """The difference in accuracy that a reader wants to see."""
 
-Row = dict[str, Any]
+
+@dataclass(frozen=True)
+class Check:
+    """How many forests were compared with a refit, and how many had its bytes."""
+
+    compared: int
+    equal: int
 
 
 @dataclass(frozen=True)
@@ -30,69 +48,27 @@ class ForestStudy:
     Attributes:
         grid: what was compared.
         facts: records and settings a reader needs to compare two studies.
+        check: forests against refits.
+        caution: says in words when the test records are too few to tell one percentage point.
         depths: one row for every number of random layers: accuracy, and what a fit takes.
         deletions: one row for every number of random layers and kind of deletion.
     """
 
     grid: ForestGrid
-    facts: Mapping[str, Any]
-    depths: Sequence[Row]
-    deletions: Sequence[Row]
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping."""
-        return {
-            "grid": self.grid.to_json(),
-            "facts": dict(self.facts),
-            "check": self.check,
-            "caution": self.caution,
-            "depths": [dict(row) for row in self.depths],
-            "deletions": [dict(row) for row in self.deletions],
-        }
+    facts: Row
+    check: Check
+    caution: str | None
+    depths: list[Row]
+    deletions: list[Row]
 
     @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> "ForestStudy":
-        """Inverse of `to_json`."""
-        grid = ForestGrid.from_json(data["grid"])
-        return cls(grid, data["facts"], data["depths"], data["deletions"])
-
-    @property
-    def check(self) -> dict[str, int]:
-        """How many forests were compared with a refit, and how many had its bytes."""
-        return {
-            "compared": self.grid.seeds * len(self.depths),
-            "equal": sum(row["equal"] for row in self.depths),
-        }
-
-    @property
-    def caution(self) -> str | None:
-        """Say in words when the test records are too few to tell one percentage point."""
-        best = max(row["accuracy"] for row in self.depths)
-        tested = self.facts["test_records"]
-        needed = ceil(4 * best * (1 - best) / POINT**2)
-        if tested >= needed:
-            return None
-        error = 100 * sqrt(best * (1 - best) / tested)
-        return (
-            f"{tested:,} test records are too few to tell differences of one percentage point: at "
-            f"this accuracy the standard error is {error:.1f} percentage points, and {needed:,} "
-            "records would make it half of one; hold out more (data.test_fraction)"
-        )
-
-    def require_equal(self) -> None:
-        """Refuse forests that deletions left other than a refit.
-
-        Raises:
-            VerdictError: at least one had other bytes.
-        """
-        found = self.check
-        if found["equal"] < found["compared"]:
-            raise VerdictError(
-                f"{found['compared'] - found['equal']} of {found['compared']} forests are not "
-                "byte-equal to a fit without the deleted records: deletion is not exact here; "
-                "do not publish such forests, and report the settings in "
-                "studies/forest/forest.json"
-            )
+    def of(
+        cls, grid: ForestGrid, facts: Row, depths: list[Row], deletions: list[Row]
+    ) -> "ForestStudy":
+        """Return the study of these rows, with its check and caution."""
+        check = Check(grid.seeds * len(depths), sum(row["equal"] for row in depths))
+        best = max(row["accuracy"] for row in depths)
+        return cls(grid, facts, check, caution_of(best, facts["test_records"]), depths, deletions)
 
     def depth(self, random_depth: int) -> Row:
         """Return the row of a number of random layers."""
@@ -104,23 +80,97 @@ class ForestStudy:
         return next(r for r in self.deletions if (r["random_depth"], r["kind"]) == wanted)
 
 
-def put_together(
-    grid: ForestGrid,
-    facts: Mapping[str, Any],
-    trials: Sequence[Trial],
-    references: Sequence[Mapping[str, float]],
-) -> ForestStudy:
-    """Return the study.
+def caution_of(best: float, tested: int) -> str | None:
+    """Return why this accuracy on T test records cannot tell one percentage point, or None."""
+    needed = ceil(4 * best * (1 - best) / POINT**2)
+    if tested >= needed:
+        return None
+    error = 100 * sqrt(best * (1 - best) / tested)
+    return (
+        f"{tested:,} test records are too few to tell differences of one percentage point: at "
+        f"this accuracy the standard error is {error:.1f} percentage points, and {needed:,} "
+        "records would make it half of one; hold out more (data.test_fraction)"
+    )
+
+
+def require_equal(found: ForestStudy) -> None:
+    """Refuse forests that deletions left other than a refit.
+
+    Raises:
+        VerdictError: at least one had other bytes.
+    """
+    check = found.check
+    if check.equal < check.compared:
+        raise VerdictError(
+            f"{check.compared - check.equal} of {check.compared} forests are not "
+            "byte-equal to a fit without the deleted records: deletion is not exact here; "
+            "do not publish such forests, and report the settings in "
+            "studies/forest/forest.json"
+        )
+
+
+def trials(data: StudyData, grid: ForestGrid) -> list[Trial]:
+    """Return a trial for every forest, and one for scikit-learn's of every seed."""
+    made_of = {
+        "facts": _facts(data),
+        "records": data.records.digest,
+        "test": data.test.digest,
+        "thresholds": digest_of([cut.tolist() for cut in cuts_of(data).thresholds]),
+    }
+    asked = {n: v for n, v in to_json(grid).items() if n not in ("depths", "seeds")}
+    forests = [
+        Trial(
+            "forest",
+            f"forest {depth} random layers, seed {number}",
+            {"random_depth": depth, "number": number},
+            made_of | {"asked": asked},
+        )
+        for depth, number in grid.cells
+    ]
+    return forests + [
+        Trial("reference", f"scikit-learn, seed {number}", {"number": number}, made_of)
+        for number in range(grid.seeds)
+    ]
+
+
+def _facts(data: StudyData) -> Row:
+    """Return what a reader needs to compare two studies: counts, settings, versions."""
+    import numba
+    import sklearn
+
+    return {
+        **data.counts,
+        "features": flat(data.records).shape[1],
+        "classes": len(data.records.schema.class_names),
+        "seed": data.settings.run.seed,
+        "forest": data.settings.model.forest.model_dump(mode="json", exclude={"random_depth"}),
+        "versions": {
+            "numpy": np.__version__,
+            "numba": numba.__version__,
+            "scikit-learn": sklearn.__version__,
+        },
+    }
+
+
+def assemble(data: StudyData, grid: ForestGrid, found: Mapping[str, list[Any]]) -> ForestStudy:
+    """Return the study."""
+    forests = [from_json(Measured, one) for one in found["forest"]]
+    return ForestStudy.of(grid, _facts(data), *rows_of(grid, forests, found["reference"]))
+
+
+def rows_of(
+    grid: ForestGrid, forests: Sequence[Measured], references: Sequence[Mapping[str, float]]
+) -> tuple[list[Row], list[Row]]:
+    """Return the rows of `ForestStudy.depths` and `deletions`.
 
     Args:
         grid: what was asked.
-        facts: see `ForestStudy`; `test_records` is needed.
-        trials: one for every cell of the grid, in any order.
-        references: `forest_trial.reference` for every seed number, in order.
+        forests: one for every cell of the grid, in any order.
+        references: `measure_reference` for every seed number, in order.
     """
     depths, deletions = [], []
     for depth in grid.depths:
-        own = sorted((t for t in trials if t.random_depth == depth), key=lambda t: t.number)
+        own = sorted((f for f in forests if f.random_depth == depth), key=lambda f: f.number)
         depths.append(_depth_row(depth, own, references))
         for kind, size in _asked(grid):
             chosen = [
@@ -131,7 +181,7 @@ def put_together(
             ]
             if chosen:
                 deletions.append(_deletion_row(depth, kind, chosen))
-    return ForestStudy(grid, facts, depths, deletions)
+    return depths, deletions
 
 
 def _asked(grid: ForestGrid) -> Iterable[tuple[str, int | None]]:
@@ -140,31 +190,27 @@ def _asked(grid: ForestGrid) -> Iterable[tuple[str, int | None]]:
 
 
 def _depth_row(
-    depth: int, trials: Sequence[Trial], references: Sequence[Mapping[str, float]]
+    depth: int, forests: Sequence[Measured], references: Sequence[Mapping[str, float]]
 ) -> Row:
-    accuracies = [one.accuracy for one in trials]
-    theirs = [references[one.number]["accuracy"] for one in trials]
+    accuracies = [one.accuracy for one in forests]
+    theirs = [references[one.number]["accuracy"] for one in forests]
     apart = [a - b for a, b in zip(accuracies, theirs, strict=True)]
-    fit = mean(one.fit_seconds for one in trials)
-    other = mean(references[one.number]["fit_seconds"] for one in trials)
+    fit = mean(one.fit_seconds for one in forests)
+    other = mean(references[one.number]["fit_seconds"] for one in forests)
     return {
         "random_depth": depth,
-        "seeds": len(trials),
-        **_spread("accuracy", accuracies),
-        **_spread("reference_accuracy", theirs),
-        **_spread("difference", apart),
+        "seeds": len(forests),
+        **spread("accuracy", accuracies),
+        **spread("reference_accuracy", theirs),
+        **spread("difference", apart),
         "fit_seconds": fit,
         "reference_fit_seconds": other,
         "fit_ratio": fit / other if other else None,
-        "refit_seconds": mean(one.refit_seconds for one in trials),
-        "nodes": mean(one.nodes for one in trials),
-        "megabytes": mean(one.megabytes for one in trials),
-        "equal": sum(one.equal for one in trials),
+        "refit_seconds": mean(one.refit_seconds for one in forests),
+        "nodes": mean(one.nodes for one in forests),
+        "megabytes": mean(one.megabytes for one in forests),
+        "equal": sum(one.equal for one in forests),
     }
-
-
-def _spread(name: str, values: Sequence[float]) -> Row:
-    return {name: mean(values), f"{name}_sd": stdev(values) if len(values) > 1 else None}
 
 
 def _deletion_row(depth: int, kind: str, chosen: Sequence[tuple[Deletion, float]]) -> Row:
@@ -203,10 +249,38 @@ def _deletion_row(depth: int, kind: str, chosen: Sequence[tuple[Deletion, float]
     return row
 
 
-def forest_files(study: ForestStudy) -> dict[str, bytes]:
-    """Return file name -> content of the study, without its page."""
-    return {
-        "forest.csv": csv_bytes(study.depths),
-        "deletions.csv": csv_bytes(study.deletions),
-        "forest.json": json_bytes(study.to_json()),
-    }
+def metrics(found: ForestStudy) -> dict[str, float]:
+    """Return accuracies, differences and speed-ups of every number of random layers."""
+    named = {f"check.{name}": float(value) for name, value in vars(found.check).items()}
+    for row in found.depths:
+        for name in ("accuracy", "reference_accuracy", "difference", "fit_seconds"):
+            named[f"random{row['random_depth']}.{name}"] = row[name]
+    for row in found.deletions:
+        size = f"{row['records']:.0f}" if row["kind"] == "batch" else ""
+        kind = f"random{row['random_depth']}.{row['kind']}{size}"
+        for name in ("speedup_rows", "speedup_seconds"):
+            if row[name] is not None:
+                named[f"{kind}.{name}"] = row[name]
+    return named
+
+
+def note(found: ForestStudy) -> str:
+    """Say in a sentence what was compared."""
+    return (
+        f"Deletions from forests over random layers, and by an adversary: "
+        f"{found.check.compared} forests."
+    )
+
+
+FOREST = Study(
+    name="forest",
+    grid=ForestGrid,
+    results=ForestStudy,
+    measures={"forest": measure_forest, "reference": measure_reference},
+    trials=trials,
+    assemble=assemble,
+    tables={"forest.csv": "depths", "deletions.csv": "deletions"},
+    metrics=metrics,
+    note=note,
+    verdict=require_equal,
+)

@@ -1,13 +1,12 @@
 """What the study of forests compares: random layers, seeds, and who is deleted."""
 
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import dataclass
 
-from forgetflow.config.model import ForestSettings
 from forgetflow.errors import InputError
-from forgetflow.records.record_set import RecordSet
+from forgetflow.models.forest import library
+from forgetflow.studies.grid import make_distinct, require_at_least
+from forgetflow.studies.protocol import StudyData
 
 
 @dataclass(frozen=True)
@@ -32,64 +31,33 @@ class ForestGrid:
     batches: tuple[int, ...]
     subjects: int
 
-    @classmethod
-    def of(
-        cls,
-        depths: Sequence[int],
-        *,
-        seeds: int,
-        singles: int,
-        rounds: int,
-        candidates: int,
-        batches: Sequence[int],
-        subjects: int,
-    ) -> "ForestGrid":
-        """Return a grid of distinct, ascending depths and batch sizes.
+    def __post_init__(self) -> None:
+        """Let depths and sizes of batches be distinct and ascending.
 
         Raises:
             InputError: a value is missing or below its minimum.
         """
-        if not depths or min(depths) < 0:
-            raise InputError("--depths needs one or more numbers from 0, e.g. 0,1,2,4")
-        if batches and min(batches) < 2:
+        make_distinct(self, "depths", least=0)
+        if self.batches and min(self.batches) < 2:
             raise InputError("--batches takes numbers from 2, e.g. 10,100, or nothing for none")
-        counts = {"seeds": seeds, "singles": singles, "rounds": rounds, "candidates": candidates}
-        for name, value in counts.items():
-            if value < 1:
-                raise InputError(f"--{name} must be 1 or more, not {value}")
-        if subjects < 0:
-            raise InputError(f"--subjects must be 0 or more, not {subjects}")
-        return cls(
-            tuple(sorted(set(depths))),
-            **counts,
-            batches=tuple(sorted(set(batches))),
-            subjects=subjects,
-        )
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "ForestGrid":
-        """Inverse of `to_json`."""
-        values: dict[str, Any] = {
-            n: tuple(v) if isinstance(v, list) else v for n, v in data.items()
-        }
-        return cls(**values)
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `ForestGrid.from_json(g.to_json()) == g`."""
-        return {name: list(v) if isinstance(v, tuple) else v for name, v in asdict(self).items()}
+        object.__setattr__(self, "batches", tuple(sorted(set(self.batches))))
+        require_at_least(1, self, "seeds", "singles", "rounds", "candidates")
+        require_at_least(0, self, "subjects")
 
     @property
     def cells(self) -> list[tuple[int, int]]:
         """Every (random depth, seed number)."""
         return [(depth, number) for depth in self.depths for number in range(self.seeds)]
 
-    def check(self, settings: ForestSettings, records: RecordSet, test: RecordSet) -> None:
+    def check(self, data: StudyData) -> None:
         """Refuse what these settings and records cannot fill.
 
         Raises:
-            InputError: a depth is beyond the trees', there is nothing to test on, or the
-                deletions leave less than half of the records.
+            InputError: numba is not installed, a depth is beyond the trees', there is nothing to
+                test on, or the deletions leave less than half of the records.
         """
+        library()
+        settings, records = data.settings.model.forest, data.records
         if settings.max_depth < 1:
             raise InputError("model.forest.max_depth 0 leaves no splits to study: set 1 or more")
         if max(self.depths) > settings.max_depth:
@@ -97,7 +65,7 @@ class ForestGrid:
                 f"--depths {max(self.depths)} is more than the {settings.max_depth} layers of "
                 "model.forest.max_depth: ask for fewer"
             )
-        if not len(test):
+        if not len(data.test):
             raise InputError(
                 "there are no test records to measure accuracy on: set data.test_fraction above 0 "
                 "and import the data again"

@@ -5,7 +5,7 @@
     gradients    of predictions in the inputs
 
 Networks have both. What another architecture lacks is listed with the reason that people read in
-place of a figure.
+place of an estimate.
 """
 
 from collections.abc import Mapping

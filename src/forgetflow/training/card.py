@@ -9,7 +9,7 @@ routes to the same generation can be compared byte for byte.
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -20,6 +20,7 @@ from forgetflow.errors import InputError, VerdictError
 from forgetflow.files.atomic import write_folder
 from forgetflow.files.jsonable import from_json, to_json
 from forgetflow.keys.digests import bytes_digest, canonical_json, digest_of
+from forgetflow.records.schema import Features
 from forgetflow.store.store import Store
 from forgetflow.training.aggregation import Aggregation
 from forgetflow.training.promise import Guarantee, Promise
@@ -72,7 +73,7 @@ class ModelCard:
         environment: numeric environment of the training.
         recipe: digest of settings, seed, code and environment.
         constituents: the members, by shard; a shard without records has none.
-        features: how records become inputs (`RecordSchema.to_json()["features"]`).
+        features: how records become inputs.
         format: version of this description; others are refused.
     """
 
@@ -91,7 +92,7 @@ class ModelCard:
     environment: Mapping[str, Any]
     recipe: str
     constituents: tuple[Constituent, ...]
-    features: Mapping[str, Any] = field(default_factory=dict)
+    features: Features
     format: Literal[2] = FORMAT
 
     @cached_property

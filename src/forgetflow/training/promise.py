@@ -51,7 +51,7 @@ Promise = Annotated[Exact | Certified | Approximate, Field(discriminator="kind")
 
 
 def promise_of(guarantee: Guarantee) -> Exact | Approximate:
-    """Return the promise of a guarantee that has no figures.
+    """Return the promise of a guarantee that has no numbers.
 
     Raises:
         ValueError: a certified one has, and only its method knows them.

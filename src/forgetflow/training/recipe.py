@@ -120,8 +120,9 @@ class Recipe:
         engine: Engine = "stacked" if self.engine == "stacked" else "vmap"
         return replace(self, engine=engine, independent=False)
 
-    def to_json(self) -> dict[str, Any]:
-        """Return all ingredients, JSON-ready; what is kept of training besides is none."""
+    @property
+    def ingredients(self) -> dict[str, Any]:
+        """What the digest covers, JSON-ready; what is kept of training besides is left out."""
         special: dict[str, Any] = {}
         if not self.independent:
             special["independent"] = False
@@ -143,7 +144,7 @@ class Recipe:
     @cached_property
     def digest(self) -> str:
         """Digest of all ingredients."""
-        return digest_of(self.to_json())
+        return digest_of(self.ingredients)
 
 
 def engine_for(settings: Settings) -> Engine:

@@ -27,7 +27,7 @@ class Work:
     Attributes:
         samples, steps, seconds: totals.
         slices: numbers of the slices that were trained.
-        parts: the same three figures for each of them.
+        parts: the same three numbers for each of them.
     """
 
     samples: int = 0
@@ -46,8 +46,8 @@ class Work:
 
     def totals(self) -> dict[str, Any]:
         """Return the facts of a last state that stands for all of its chain."""
-        figures = {"steps": self.steps, "samples": self.samples, "seconds": self.seconds}
-        return figures | {PARTS: list(self.parts)}
+        own = {"steps": self.steps, "samples": self.samples, "seconds": self.seconds}
+        return own | {PARTS: list(self.parts)}
 
 
 def closed_form_samples(recipe: Recipe, sizes: NDArray[np.int64]) -> NDArray[np.int64] | None:

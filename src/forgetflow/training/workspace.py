@@ -1,14 +1,12 @@
-"""Records, placement, recipe and store of a project, opened together.
+"""Records, placement, recipe and store of a project, read together.
 
 `Workspace` answers the one question every build asks: given which records are left, what is the
 chain of each constituent? The original model keeps everything; a deletion keeps less; nothing
 else differs between them.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -179,10 +177,5 @@ class Workspace:
             environment=environment.fingerprint(self.recipe.device),
             recipe=self.recipe.digest,
             constituents=tuple(sorted(constituents, key=lambda c: c.shard)),
-            features=_as_read(self.records.schema.to_json()["features"]),
+            features=self.records.schema.features,
         )
-
-
-def _as_read(features: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what reading the JSON back gives, so that a card equals its file."""
-    return {name: list(v) if isinstance(v, tuple) else v for name, v in features.items()}

@@ -1,11 +1,11 @@
 """What a deletion cost, read from the receipts of the states it made necessary.
 
-Receipts are kept with the states, so the figures are the same whether the work ran now, ran
+Receipts are kept with the states, so the cost is the same whether the work ran now, ran
 before a crash, or was found in the store.
 """
 
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 
 from forgetflow.errors import VerdictError
 from forgetflow.store.receipt import Receipt
@@ -33,10 +33,6 @@ class Cost:
     stored_bytes: int
     states: int
     constituents: int
-
-    def to_json(self) -> dict[str, float | int]:
-        """Return a JSON-ready mapping."""
-        return asdict(self)
 
 
 def cost_of(store: Store, keys: Iterable[str]) -> Cost:

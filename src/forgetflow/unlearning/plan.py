@@ -1,9 +1,8 @@
 """What a deletion will cost, before anything is written."""
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,7 +13,7 @@ from forgetflow.partition.expectation import Population, drawn, untouched
 from forgetflow.requests.batches import batch_manifest, forgotten_ids
 from forgetflow.requests.manifest import Manifest
 from forgetflow.requests.overview import pending_manifest
-from forgetflow.requests.times import moment
+from forgetflow.requests.times import UtcTime, moment
 from forgetflow.training.card import ModelCard, read_card
 from forgetflow.training.work import slice_samples
 from forgetflow.training.workspace import Mask, Workspace
@@ -26,7 +25,7 @@ from forgetflow.unlearning.protocol import (
     refuse,
 )
 from forgetflow.unlearning.registry import method_named
-from forgetflow.unlearning.runner import changed_slices, planned_restarts
+from forgetflow.unlearning.runner import Deletion, changed_slices, planned_restarts, restarts
 from forgetflow.unlearning.view import View
 
 
@@ -78,9 +77,9 @@ class Plan:
         objects_to_erase: stored states that learned from a record of the batch.
         due_at: most urgent due date.
         days_left: whole days until then.
-        waiting: what it would save to wait for as many subjects more; None for methods that are
-            no rebuild, models fitted in closed form or on selected records, and when nobody is
-            left. A sealed batch shows what it would have been.
+        waiting: what it would save to wait for as many subjects more; None where nobody can tell.
+            A sealed batch shows what it would have been.
+        waiting_note: why nobody can tell; else empty.
         start_by: latest moment to start that leaves time, before the due date, for one full
             retraining at the measured pace, which no rebuild exceeds however many more requests
             come in; without a pace, the due date. Evaluation and erasure come on top.
@@ -104,21 +103,13 @@ class Plan:
     estimated_seconds: float | None
     full_seconds: float | None
     objects_to_erase: int
-    due_at: datetime
+    due_at: UtcTime
     days_left: int
     waiting: Waiting | None
-    start_by: datetime
+    waiting_note: str
+    start_by: UtcTime
     wait_days: int
     note: str
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping."""
-        return {
-            **asdict(self),
-            "shards": {str(shard): number for shard, number in self.shards.items()},
-            "due_at": self.due_at.isoformat(),
-            "start_by": self.start_by.isoformat(),
-        }
 
 
 def plan_deletion(
@@ -153,6 +144,7 @@ def plan_deletion(
         estimate = retrain * pace
     now = moment(clock)
     start_by = _before(manifest.due_at, full_seconds)
+    waiting, waiting_note = _waiting(space, chosen, retain, forget, again, pace)
     return Plan(
         batch=manifest.batch,
         sealed=sealed,
@@ -172,11 +164,35 @@ def plan_deletion(
         objects_to_erase=len(space.store.learned_from(space.records.digests[forget])),
         due_at=manifest.due_at,
         days_left=(manifest.due_at - now).days,
-        waiting=None if again is None else _waiting(space, chosen, retain, forget, again, pace),
+        waiting=waiting,
+        waiting_note=waiting_note,
         start_by=start_by,
         wait_days=max(0, (start_by - now).days),
         note=note,
     )
+
+
+def rebuild_seconds(
+    deletion: Deletion, method: UnlearningMethod, shards: Collection[int], measured: Workspace
+) -> float | None:
+    """Return the training time of a rebuild, as `plan_deletion` estimates it.
+
+    Args:
+        deletion: the batch.
+        method: what rebuilds.
+        shards: those that are still to be made.
+        measured: in whose states the pace is measured: those of the original's run seed.
+
+    Returns:
+        Seconds; None for a method that rebuilds nothing, and where no pace was measured.
+    """
+    restarted = restarts(deletion, method)
+    pace = _seconds_per_sample(measured, deletion.retain | deletion.forget)
+    if restarted is None or pace is None:
+        return None
+    left = {shard: first for shard, first in restarted.items() if shard in shards}
+    passes = _passes(deletion.workspace, deletion.retain)
+    return float(_from(left, passes).sum() * pace)
 
 
 def _parent(project: Project, space: Workspace, generation: str, kept: Mask) -> ModelCard:
@@ -243,33 +259,41 @@ def _waiting(
     method: UnlearningMethod,
     retain: Mask,
     forget: Mask,
-    again: NDArray[np.int64],
+    again: NDArray[np.int64] | None,
     pace: float | None,
-) -> Waiting | None:
-    """Return what a later batch of as many subjects would save; `again` are today's samples.
+) -> tuple[Waiting | None, str]:
+    """Return what a later batch of as many subjects would save, or why nobody can tell.
+
+    `again` are today's samples, None for methods that rebuild nothing.
 
     A state that the later batch trains again costs it the same whether or not this one trained
     it, and one that it leaves alone costs a joint batch what it costs today. So waiting saves
     today's samples of every state, times the chance that the later batch undoes them.
     """
-    if space.recipe.engine == "closed form" or space.selection is not None:
-        return None  # the expectations are of gradient steps over whole shards
+    if again is None:
+        return None, f"{method.name} rebuilds nothing that a later batch could undo"
+    # The expectations are of gradient steps over whole shards.
+    if space.recipe.engine == "closed form":
+        return None, f"a {space.recipe.model.architecture} is fitted in closed form"
+    if space.selection is not None:
+        return None, "nobody can tell whom partition.selection chooses later"
     ids = np.array(space.records.subject_ids, str)
     people = Population.of(space.assignment.take(retain), ids[retain].tolist())
     asking = min(len(np.unique(ids[forget])), len(people))
     if asking == 0:
-        return None
+        return None, "nobody is left who could ask later"
     full = method.rebuilds == "all"
     later = drawn(people, asking, space.recipe.train.epochs, full=full)
     undone = 1.0 if full else 1 - untouched(people, asking)
     saved = float((again * undone).sum())
-    return Waiting(
+    waiting = Waiting(
         subjects=asking,
         later_samples=later,
         together_samples=float(again.sum()) + later - saved,
         saved_samples=saved,
         saved_seconds=None if pace is None else saved * pace,
     )
+    return waiting, ""
 
 
 def _before(due: datetime, seconds: float | None) -> datetime:

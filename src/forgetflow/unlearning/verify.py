@@ -1,9 +1,10 @@
 """Verification: is a published generation what a build without the forgotten records gives?"""
 
 import tempfile
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+
+from pydantic import computed_field
 
 from forgetflow.config.project import Project
 from forgetflow.errors import VerdictError
@@ -42,14 +43,11 @@ class Verdict:
     same_environment: bool
     weights: str
 
+    @computed_field  # type: ignore[prop-decorator]
     @property
     def passed(self) -> bool:
         """Whether nothing contradicts the guarantee."""
         return not self.different
-
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping."""
-        return {**asdict(self), "passed": self.passed}
 
 
 def verify_generation(project: Project, generation: str) -> Verdict:

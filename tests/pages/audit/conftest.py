@@ -1,4 +1,4 @@
-"""Audits with figures of every measure, drawn at random."""
+"""Audits with estimates of every measure, drawn at random."""
 
 import random
 from collections.abc import Callable
@@ -8,7 +8,7 @@ import pytest
 from forgetflow.audit.audit import Audit
 from forgetflow.audit.context import FLOOR, ORACLE
 from forgetflow.audit.controls import Control
-from forgetflow.audit.protocol import Figure
+from forgetflow.audit.protocol import Estimate
 
 STATISTICS = {
     "performance": {
@@ -48,10 +48,10 @@ def audit_of(
     seed=0,
     **changes,
 ) -> Audit:
-    """Return an audit with figures of every measure, drawn at random but alike for one seed."""
+    """Return an audit with estimates of every measure, drawn at random but alike for one seed."""
     draw = random.Random(seed)
     contenders = [ORACLE, FLOOR, *methods, *controls]
-    figures = []
+    estimates = []
     for measure, sets in STATISTICS.items():
         for name, statistics in sets.items():
             for statistic in statistics:
@@ -62,7 +62,7 @@ def audit_of(
                     half = 0.01 * draw.random()
                     bounds = (value - half, value + half) if members > 1 else (None, None)
                     place = (measure, contender, name, statistic)
-                    figures.append(Figure(*place, value, *bounds, target=target))
+                    estimates.append(Estimate(*place, value, *bounds, target=target))
     edges = [-100.0, *map(float, range(-15, 26)), 100.0]
     margins, accuracy = [], []
     for shift, contender in enumerate(contenders):
@@ -72,18 +72,18 @@ def audit_of(
             for low, high, w in zip(edges, edges[1:], weights, strict=False)
         ]
         for name in ("retain", "forget", "test"):
-            figure = next(
+            estimate = next(
                 f
-                for f in figures
+                for f in estimates
                 if (f.contender, f.set, f.statistic) == (contender, name, "accuracy")
             )
             accuracy.append(
                 {
                     "contender": contender,
                     "set": name,
-                    "accuracy": figure.value,
-                    "low": figure.low,
-                    "high": figure.high,
+                    "accuracy": estimate.value,
+                    "low": estimate.low,
+                    "high": estimate.high,
                 }
             )
     confusion = [
@@ -98,7 +98,7 @@ def audit_of(
         "batch": "class 8, 40 records",
         "members": dict.fromkeys(contenders, members),
         "records": {"retain": 1342, "forget": 40, "test": 415},
-        "figures": figures,
+        "estimates": estimates,
         "controls": [Control(FLOOR, "behaves", "the oracles cannot be told apart")]
         + [Control("none", outcome, f"nothing done: {outcome}")] * ("none" in controls),
         "tables": {

@@ -1,4 +1,4 @@
-"""The audit's page: every figure and reason is on it, and it says what can be relied on."""
+"""The audit's page: every estimate and reason is on it, and it says what can be relied on."""
 
 from dataclasses import replace
 
@@ -7,7 +7,7 @@ import pytest
 from forgetflow.audit.audit import Audit
 from forgetflow.audit.context import FLOOR, ORACLE
 from forgetflow.audit.controls import Control
-from forgetflow.audit.protocol import Figure
+from forgetflow.audit.protocol import Estimate
 from forgetflow.audit.registry import AUDITS
 from forgetflow.pages.audit.columns import COLUMNS, Place, column
 from forgetflow.pages.audit.page import audit_page
@@ -23,14 +23,14 @@ def page_of(read):
 
 
 def without_value(audit: Audit, reason: str, **of) -> Audit:
-    """Return the audit with no value where a figure's fields are as given."""
+    """Return the audit with no value where an estimate's fields are as given."""
     return replace(
         audit,
-        figures=[
+        estimates=[
             replace(f, value=None, low=None, high=None, reason=reason)
             if all(getattr(f, name) == value for name, value in of.items())
             else f
-            for f in audit.figures
+            for f in audit.estimates
         ],
     )
 
@@ -38,12 +38,12 @@ def without_value(audit: Audit, reason: str, **of) -> Audit:
 def numbers(audit: Audit) -> set[str]:
     """Return how every value and bound is written."""
     found = set()
-    for figure in audit.figures:
-        unit = column(Place(figure.measure, figure.set, figure.statistic)).unit
-        if figure.value is not None:
-            found.add(unit(figure.value))
-        if figure.low is not None:
-            found.add(unit.interval(figure.low, figure.high))
+    for estimate in audit.estimates:
+        unit = column(Place(estimate.measure, estimate.set, estimate.statistic)).unit
+        if estimate.value is not None:
+            found.add(unit(estimate.value))
+        if estimate.low is not None:
+            found.add(unit.interval(estimate.low, estimate.high))
     return {" ".join(one.split()) for one in found}
 
 
@@ -57,12 +57,12 @@ AWKWARD = {
     "bare": {"tables": {}, "costs": {}, "facts": {}, "controls": ()},
     "misbehaving": {"outcome": "misbehaves"},
     "no power": {"outcome": "no power"},
-    "nothing measured": {"figures": [], "tables": {}, "costs": {}},
+    "nothing measured": {"estimates": [], "tables": {}, "costs": {}},
 }
 
 
 @pytest.mark.parametrize("kind", AWKWARD)
-def test_every_figure_is_there_on_a_page_of_its_own(kind, make_audit, page_of) -> None:
+def test_every_estimate_is_there_on_a_page_of_its_own(kind, make_audit, page_of) -> None:
     audit = make_audit(**AWKWARD[kind])
     page = page_of(audit)
     assert {one for one in numbers(audit) if one not in page.text} == set()
@@ -90,19 +90,19 @@ def test_every_measure_has_a_title_and_a_reading(make_audit, page_of) -> None:
         assert measure.reading in text
 
 
-def test_listed_figures_are_those_of_the_measures() -> None:
+def test_listed_estimates_are_those_of_the_measures() -> None:
     assert {measure for measure, _ in COLUMNS} == set(AUDITS)
 
 
-def test_a_figure_of_an_unknown_measure_is_shown_too(make_audit, page_of) -> None:
-    figure = Figure("brand new", FLOOR, "some set", "odd_figure", 0.12345)
-    text = page_of(make_audit(figures=[figure])).text
+def test_a_estimate_of_an_unknown_measure_is_shown_too(make_audit, page_of) -> None:
+    estimate = Estimate("brand new", FLOOR, "some set", "odd_estimate", 0.12345)
+    text = page_of(make_audit(estimates=[estimate])).text
     assert "brand new" in text
-    assert "odd figure" in text
+    assert "odd estimate" in text
     assert "0.123" in text
 
 
-def test_missing_figures_are_dashes_with_a_reason(make_audit, page_of) -> None:
+def test_missing_estimates_are_dashes_with_a_reason(make_audit, page_of) -> None:
     reason = 'only 3 models: "too few" & <such>'
     page = page_of(without_value(make_audit(), reason, measure="ulira", set="forget"))
     dashes = [attrs["title"] for _, attrs in page.tags if attrs.get("class") == "missing"]
@@ -111,13 +111,13 @@ def test_missing_figures_are_dashes_with_a_reason(make_audit, page_of) -> None:
     assert page.text.count(reason) == 2  # one footnote at a glance, one in the section
 
 
-def test_remarks_on_figures_are_footnotes(make_audit, page_of) -> None:
+def test_remarks_on_estimates_are_footnotes(make_audit, page_of) -> None:
     audit = make_audit()
-    first = next(f for f in audit.figures if f.measure == "zrf")
-    noted = [replace(f, reason="rough") if f is first else f for f in audit.figures]
-    assert page_of(replace(audit, figures=noted)).text.count("rough") == 1
-    everyone = [replace(f, reason="rough") if f.measure == "zrf" else f for f in audit.figures]
-    page = page_of(replace(audit, figures=everyone))
+    first = next(f for f in audit.estimates if f.measure == "zrf")
+    noted = [replace(f, reason="rough") if f is first else f for f in audit.estimates]
+    assert page_of(replace(audit, estimates=noted)).text.count("rough") == 1
+    everyone = [replace(f, reason="rough") if f.measure == "zrf" else f for f in audit.estimates]
+    page = page_of(replace(audit, estimates=everyone))
     assert page.values("title", "sup").count("rough") == 1  # in the header, not in every row
 
 
@@ -139,8 +139,8 @@ def test_an_audit_without_controls_is_not_calm(make_audit, page_of) -> None:
 
 
 def test_methods_get_no_verdict_while_a_control_misbehaves(make_audit, page_of) -> None:
-    assert "main figures" in page_of(make_audit()).text
-    assert "main figures" not in page_of(make_audit(outcome="misbehaves")).text
+    assert "main estimates" in page_of(make_audit()).text
+    assert "main estimates" not in page_of(make_audit(outcome="misbehaves")).text
 
 
 def test_a_control_that_could_not_be_made_needs_no_row(make_audit, page_of) -> None:
@@ -152,18 +152,18 @@ def test_a_control_that_could_not_be_made_needs_no_row(make_audit, page_of) -> N
 
 def test_no_difference_without_power_is_no_merit(make_audit, page_of) -> None:
     audit = make_audit(outcome="no power")
-    alike = [replace(f, value=0.5, low=0.4, high=0.6) for f in audit.figures]
-    text = page_of(replace(audit, figures=alike)).text
+    alike = [replace(f, value=0.5, low=0.4, high=0.6) for f in audit.estimates]
+    text = page_of(replace(audit, estimates=alike)).text
     assert "cannot be told from retraining" in text
     assert "neither can doing nothing" in text
 
 
 def test_distances_are_shown_as_multiples_of_the_floor(make_audit, page_of) -> None:
-    figures = [
-        Figure("divergence", FLOOR, "forget", "js", 0.002),
-        Figure("divergence", "sisa", "forget", "js", 0.005),
+    estimates = [
+        Estimate("divergence", FLOOR, "forget", "js", 0.002),
+        Estimate("divergence", "sisa", "forget", "js", 0.005),
     ]
-    assert f"2.50 {TIMES} floor" in page_of(make_audit(figures=figures)).text
+    assert f"2.50 {TIMES} floor" in page_of(make_audit(estimates=estimates)).text
 
 
 def test_klom_stands_at_a_glance_only_with_enough_members(make_audit, page_of) -> None:

@@ -138,7 +138,7 @@ def test_members_of_a_pool_are_those_that_are_built(lab, records, mask_of, block
     trial = Comparison(space, space.everything, (), "t", ~forget, forget)
     made, built = (trial.procedure(name, 3) for name in ("dare", "retrain"))
     for plan in (made, built):
-        plan.grow()
+        plan.train()
     for one, other in zip(made.keys, built.keys, strict=True):
         here, there = read_member(space.store, one), read_member(space.store, other)
         assert here.keys() == there.keys()

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from forgetflow.audit.context import FLOOR, ORACLE, ORIGINAL
 from forgetflow.audit.klom import TABLE as MARGINS
 from forgetflow.audit.performance import TABLE as ACCURACY
-from forgetflow.audit.protocol import Figure
+from forgetflow.audit.protocol import Estimate
 from forgetflow.pages import svg
 from forgetflow.pages.audit.columns import SETS, Place, column, set_title
 from forgetflow.pages.audit.view import View
@@ -99,9 +99,9 @@ def _accuracy(view: View, name: str, axis: tuple[float, float]) -> Chart:
     band = view.band(place) or (None if oracle is None else (oracle, oracle))
     rows = []
     for contender in view.contenders:
-        figure, gap = view.figure(contender, place), view.value(contender, gaps)
-        dot = _dot(contender, figure)._replace(
-            text=percent(figure.value if figure else None),
+        estimate, gap = view.estimate(contender, place), view.value(contender, gaps)
+        dot = _dot(contender, estimate)._replace(
+            text=percent(estimate.value if estimate else None),
             beside="" if gap is None else column(gaps).unit.bare(gap),
         )
         rows.append(dot)
@@ -119,7 +119,7 @@ def cost_charts(view: View) -> list[Chart]:
             share, value = shares.get(name), view.value(name, place)
             if name != ORIGINAL and share is not None and value is not None:
                 text = "" if name == FLOOR else f"{short(name, 24)} {significant(value)}"
-                rows.append(_dot(name, view.figure(name, place))._replace(x=share, text=text))
+                rows.append(_dot(name, view.estimate(name, place))._replace(x=share, text=text))
         if rows:
             charts.append(
                 dots(
@@ -134,9 +134,9 @@ def cost_charts(view: View) -> list[Chart]:
     return charts
 
 
-def _dot(contender: str, figure: Figure | None) -> Dot:
-    value, ends = (None, None) if figure is None else (figure.value, None)
-    if figure is not None and figure.low is not None and figure.high is not None:
-        ends = figure.low, figure.high
+def _dot(contender: str, estimate: Estimate | None) -> Dot:
+    value, ends = (None, None) if estimate is None else (estimate.value, None)
+    if estimate is not None and estimate.low is not None and estimate.high is not None:
+        ends = estimate.low, estimate.high
     colour = svg.ORACLE if contender in (ORACLE, FLOOR) else svg.MODEL
     return Dot(contender, value, ends, colour=colour, hollow=contender == FLOOR)

@@ -1,6 +1,6 @@
-"""Title, unit and kind of every figure that the measures report.
+"""Title, unit and kind of every estimate that the measures report.
 
-A figure that is not listed here is shown all the same, under its own name and as a plain number.
+An estimate that is not listed here is shown all the same, under its own name and as a plain number.
 """
 
 from collections.abc import Callable
@@ -11,7 +11,7 @@ from forgetflow.pages.numbers import NBSP, decimal, fixed, pp, significant
 
 
 class Place(NamedTuple):
-    """Where a figure stands in an audit, apart from whose it is."""
+    """Where an estimate stands in an audit, apart from whose it is."""
 
     measure: str
     set: str
@@ -116,13 +116,13 @@ RANGES = frozenset({"relearn"})
 
 
 def column(place: Place) -> Column:
-    """Return how a figure is shown."""
+    """Return how an estimate is shown."""
     plain = Column(place.statistic.replace("_", " "))
     return COLUMNS.get((place.measure, place.statistic), plain)
 
 
 def is_distance(place: Place) -> bool:
-    """Return whether a figure is a distance to the oracles."""
+    """Return whether an estimate is a distance to the oracles."""
     return column(place).distance
 
 

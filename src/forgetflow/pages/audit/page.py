@@ -1,8 +1,8 @@
 """The audit as a page.
 
-columns.py   title, unit and kind of every figure
-view.py      who stands in which row, and how a figure stands to the floor
-tables.py    the figures at a glance, every figure of every measure, cost
+columns.py   title, unit and kind of every estimate
+view.py      who stands in which row, and how an estimate stands to the floor
+tables.py    the estimates at a glance, every estimate of every measure, cost
 charts.py    margins, accuracy, cost against distance
 """
 
@@ -33,9 +33,9 @@ TONES = {"behaves": "", "misbehaves": "failed", "no power": "skipped"}
 
 
 def audit_page(audit: Audit) -> str:
-    """Return the page of one audit; figures of unknown measures are shown under their own name."""
+    """Return the page of one audit; those of unknown measures go by their own name."""
     view = View(audit)
-    names = dict.fromkeys([*AUDITS, *(figure.measure for figure in audit.figures)])
+    names = dict.fromkeys([*AUDITS, *(estimate.measure for estimate in audit.estimates)])
     said = [control.sentence for control in audit.controls if control.outcome == "no power"]
     return render(
         "audit",
@@ -90,15 +90,15 @@ def _verdict(view: View, method: str) -> tuple[str, str, str, str]:
     cost = view.audit.costs.get(method, {}).get("of_retrain")
     ending = f" It trained on {percent(cost)} of an oracle's samples." if cost is not None else ""
     if not sides:
-        return "", "not judged", method, f"its figures have no intervals to judge by.{ending}"
+        return "", "not judged", method, f"its estimates have no intervals to judge by.{ending}"
     if apart:
         parts = (
             f"{places[place].words} {column(place).unit(view.value(method, place) or 0)} ({side})"
             for place, side in apart.items()
         )
-        sentence = f"apart from retrained models in {len(apart)} of {len(sides)} main figures: "
+        sentence = f"apart from retrained models in {len(apart)} of {len(sides)} main estimates: "
         return "skipped", "differs", method, f"{sentence}{', '.join(parts)}.{ending}"
-    sentence = f"cannot be told from retraining by any of {len(sides)} main figures"
+    sentence = f"cannot be told from retraining by any of {len(sides)} main estimates"
     if view.audit.powerless:
         sentence += ", but neither can doing nothing"
     return "", "no difference", method, f"{sentence}.{ending}"

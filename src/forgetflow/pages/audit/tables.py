@@ -1,4 +1,4 @@
-"""Tables of the audit's page: the figures at a glance, every figure of every measure, cost."""
+"""Tables of the audit's page: the estimates at a glance, every estimate of every measure, cost."""
 
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
@@ -40,14 +40,14 @@ COSTS = {
 
 
 class Glance(NamedTuple):
-    """How one of the main figures is called: above its column, and in a sentence."""
+    """How one of the main estimates is called: above its column, and in a sentence."""
 
     title: str
     words: str
 
 
 def glance_places(view: View) -> dict[Place, Glance]:
-    """Return the figures that are shown at a glance."""
+    """Return the estimates that are shown at a glance."""
     title, words = MARGINS[view.margins.statistic]
     return {
         Place("performance", "test", "accuracy"): Glance("Test accuracy", "test accuracy"),
@@ -62,7 +62,7 @@ def glance_places(view: View) -> dict[Place, Glance]:
 
 
 def glance_table(view: View) -> Table:
-    """Return the table of the main figures, one row per contender."""
+    """Return the table of the main estimates, one row per contender."""
     places = glance_places(view)
     heads = [
         Head("Contender"),
@@ -78,7 +78,7 @@ def glance_table(view: View) -> Table:
 
 
 def measure_tables(view: View, measure: str, notes: Notes) -> list[tuple[str, Table]]:
-    """Return all figures of one measure: titles, empty above a table of several sets."""
+    """Return all estimates of one measure: titles, empty above a table of several sets."""
     places = view.places(measure)
     ordered = [*SETS, *(place.set for place in places)]
     groups = {name: [p for p in places if p.set == name] for name in dict.fromkeys(ordered)}
@@ -140,7 +140,7 @@ def _glance_cell(view: View, contender: str, place: Place) -> Cell:
 
 
 def _beside(view: View, contender: str, place: Place) -> str:
-    """Return how a figure stands to the floor or the oracle, in words."""
+    """Return how an estimate stands to the floor or the oracle, in words."""
     if contender == ORACLE:
         return "steps, reference" if place == STEPS_PLACE else "reference"
     steps, oracle = view.value(contender, STEPS_PLACE), view.value(ORACLE, STEPS_PLACE)
@@ -173,7 +173,7 @@ def _table(view: View, groups: Mapping[str, Sequence[Place]], notes: Notes) -> T
     lines = [
         _line(view, contender, [_cell(view, contender, place) for place in places])
         for contender in view.contenders
-        if any(view.figure(contender, place) for place in places)
+        if any(view.estimate(contender, place) for place in places)
     ]
     titles = [(set_title(name), len(group)) for name, group in groups.items()]
     kind = "inline" if len(places) <= INLINE else ""
@@ -183,11 +183,11 @@ def _table(view: View, groups: Mapping[str, Sequence[Place]], notes: Notes) -> T
 
 
 def _head(view: View, place: Place) -> Head:
-    known = (view.figure(contender, place) for contender in view.contenders)
-    targets = [figure.target for figure in known if figure and figure.target is not None]
+    known = (view.estimate(contender, place) for contender in view.contenders)
+    targets = [estimate.target for estimate in known if estimate and estimate.target is not None]
     if not targets:
         aim = "the floor"
-    elif view.figure(ORACLE, place):
+    elif view.estimate(ORACLE, place):
         aim = "the oracle"
     else:
         aim = column(place).unit(targets[0])
@@ -195,20 +195,20 @@ def _head(view: View, place: Place) -> Head:
 
 
 def _cell(view: View, contender: str, place: Place) -> Cell:
-    """Return value, mark and bounds of a figure, or why there is none."""
-    figure = view.figure(contender, place)
-    if figure is None:
+    """Return value, mark and bounds of an estimate, or why there is none."""
+    estimate = view.estimate(contender, place)
+    if estimate is None:
         return Cell("reference", soft=True) if contender == ORACLE else Cell(missing="not measured")
-    if figure.value is None:
-        return Cell(missing=figure.reason or "not known")
+    if estimate.value is None:
+        return Cell(missing=estimate.reason or "not known")
     unit, below = column(place).unit, ""
-    if figure.low is not None and figure.high is not None:
+    if estimate.low is not None and estimate.high is not None:
         word = "range " if place.measure in RANGES else ""
-        below = f"{word}{unit.interval(figure.low, figure.high)}"
+        below = f"{word}{unit.interval(estimate.low, estimate.high)}"
     return Cell(
-        unit(figure.value),
+        unit(estimate.value),
         (below,) if below else (),
-        note="" if _shared_note(view, place) else figure.reason,
+        note="" if _shared_note(view, place) else estimate.reason,
         side=view.side(contender, place),
     )
 
@@ -220,7 +220,7 @@ def _line(view: View, contender: str, cells: Sequence[Cell], role: str = "") -> 
 
 
 def _shared_note(view: View, place: Place) -> str:
-    """Return what is to be known of every figure of a column; empty if they differ."""
-    found = (view.figure(contender, place) for contender in view.contenders)
-    reasons = {figure.reason for figure in found if figure and figure.value is not None}
+    """Return what is to be known of every estimate of a column; empty if they differ."""
+    found = (view.estimate(contender, place) for contender in view.contenders)
+    reasons = {estimate.reason for estimate in found if estimate and estimate.value is not None}
     return reasons.pop() if len(reasons) == 1 else ""

@@ -1,4 +1,4 @@
-"""How an audit is looked at: who stands in which row, and how a figure stands to the floor."""
+"""How an audit is looked at: who stands in which row, and how an estimate stands to the floor."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from typing import Literal
 from forgetflow.audit.audit import Audit
 from forgetflow.audit.context import CONTROLS, FLOOR, ORACLE, ORIGINAL
 from forgetflow.audit.klom import MEMBERS_NEEDED
-from forgetflow.audit.protocol import Figure
+from forgetflow.audit.protocol import Estimate
 from forgetflow.pages.audit.columns import RANGES, Place, is_distance
 
 Side = Literal["above", "below", "within"]
@@ -90,25 +90,25 @@ class View:
             return ROLES[contender]
         return "under audit, and a control" if contender in CONTROLS else "under audit"
 
-    def figure(self, contender: str, place: Place) -> Figure | None:
-        """Return the figure of a contender, or None if it was not measured."""
-        return self._figures.get((contender, place))
+    def estimate(self, contender: str, place: Place) -> Estimate | None:
+        """Return the estimate of a contender, or None if it was not measured."""
+        return self._estimates.get((contender, place))
 
     def value(self, contender: str, place: Place) -> float | None:
-        """Return the value of a figure, or None if there is none."""
-        figure = self.figure(contender, place)
-        return figure.value if figure else None
+        """Return the value of an estimate, or None if there is none."""
+        estimate = self.estimate(contender, place)
+        return estimate.value if estimate else None
 
     def places(self, measure: str) -> list[Place]:
         """Return what a measure reports, in its own order."""
-        return list(dict.fromkeys(p for _, p in self._figures if p.measure == measure))
+        return list(dict.fromkeys(p for _, p in self._estimates if p.measure == measure))
 
     def band(self, place: Place) -> tuple[float, float] | None:
         """Return what retrained models reach: from the lowest to the highest of both oracles.
 
         The intervals of both and the target are part of it. None if neither has an interval.
         """
-        oracles = [f for name in (ORACLE, FLOOR) if (f := self.figure(name, place))]
+        oracles = [f for name in (ORACLE, FLOOR) if (f := self.estimate(name, place))]
         ends = [end for f in oracles for end in (f.low, f.high) if end is not None]
         if not ends:
             return None
@@ -116,30 +116,32 @@ class View:
         return min([*ends, *targets]), max([*ends, *targets])
 
     def side(self, contender: str, place: Place) -> Side | None:
-        """Return where a figure's interval lies to the band; None if that cannot be said."""
-        figure, band = self.figure(contender, place), self.band(place)
-        if figure is None or band is None or figure.low is None or figure.high is None:
+        """Return where an estimate's interval lies to the band; None if that cannot be said."""
+        estimate, band = self.estimate(contender, place), self.band(place)
+        if estimate is None or band is None or estimate.low is None or estimate.high is None:
             return None
-        if place.measure in RANGES and figure.low == figure.high and band[0] == band[1]:
+        if place.measure in RANGES and estimate.low == estimate.high and band[0] == band[1]:
             return None  # a range of one run says nothing of others
-        if figure.low > band[1] + ROUNDING:
+        if estimate.low > band[1] + ROUNDING:
             return "above"
-        return "below" if figure.high < band[0] - ROUNDING else "within"
+        return "below" if estimate.high < band[0] - ROUNDING else "within"
 
     def times_floor(self, contender: str, place: Place) -> float | None:
-        """Return a distance as a multiple of the second oracle's; None for other figures."""
+        """Return a distance as a multiple of the second oracle's; None for other estimates."""
         value, floor = self.value(contender, place), self.value(FLOOR, place)
         if not is_distance(place) or contender == FLOOR or value is None or not floor:
             return None
         return value / floor
 
     @cached_property
-    def _figures(self) -> Mapping[tuple[str, Place], Figure]:
-        return {(f.contender, Place(f.measure, f.set, f.statistic)): f for f in self.audit.figures}
+    def _estimates(self) -> Mapping[tuple[str, Place], Estimate]:
+        return {
+            (f.contender, Place(f.measure, f.set, f.statistic)): f for f in self.audit.estimates
+        }
 
     @cached_property
     def _listed(self) -> list[str]:
         """All contenders as the measures list them; a file of an audit sorts `members`."""
         return list(
-            dict.fromkeys([*(f.contender for f in self.audit.figures), *self.audit.members])
+            dict.fromkeys([*(f.contender for f in self.audit.estimates), *self.audit.members])
         )

@@ -6,17 +6,19 @@ shows, on a busy one without what others took.
 
 import time
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from forgetflow.config.model import ForestSettings
+from forgetflow.files.jsonable import to_json
 from forgetflow.keys.digests import keyed_hash
-from forgetflow.models.forest import library, settings_of
+from forgetflow.models.forest import grid_of, library, settings_of
 from forgetflow.records.record_set import RecordSet
 from forgetflow.studies.forest_grid import ForestGrid
+from forgetflow.studies.protocol import StudyData
 
 if TYPE_CHECKING:  # numba is an extra
     from forgetflow.forest import Forest, Grid
@@ -54,7 +56,7 @@ class Deletion:
 
 
 @dataclass(frozen=True)
-class Trial:
+class Measured:
     """One forest and all that was deleted from it.
 
     Attributes:
@@ -79,27 +81,18 @@ class Trial:
     deletions: tuple[Deletion, ...]
     equal: bool
 
-    def to_json(self) -> dict[str, Any]:
-        """Return a JSON-ready mapping; `Trial.from_json(t.to_json()) == t`."""
-        return asdict(self)
-
-    @classmethod
-    def from_json(cls, data: dict[str, Any]) -> "Trial":
-        """Inverse of `to_json`."""
-        deletions = tuple(Deletion(**one) for one in data["deletions"])
-        return cls(**data | {"deletions": deletions})
-
 
 class Material:
     """Records as a forest takes them: numbers (N, D), class numbers (N,), digests (N, 32)."""
 
-    def __init__(self, records: RecordSet, test: RecordSet, grid: "Grid") -> None:
+    def __init__(self, data: StudyData) -> None:
+        records, test = data.records, data.test
         self.digests, self.labels = records.digests, records.labels
         self.inputs = flat(records)
         self.subjects = np.array(records.subject_ids, str)
         self.test_inputs, self.test_labels = flat(test), test.labels
         self.classes = len(records.schema.class_names)
-        self.grid = grid
+        self.grid = cuts_of(data)
 
     def fit(self, settings: ForestSettings, seed: int, rows: NDArray[Any]) -> "Forest":
         """Return the forest of the records at `rows`, grown on one thread."""
@@ -127,36 +120,39 @@ def flat(records: RecordSet) -> NDArray[np.float32]:
     return records.inputs.reshape(len(records), -1)
 
 
-def trial(
-    material: Material,
-    settings: ForestSettings,
-    asked: ForestGrid,
-    cell: tuple[int, int],
-    seed: int,
-) -> Trial:
+def cuts_of(data: StudyData) -> "Grid":
+    """Return the thresholds that splits are chosen from."""
+    return grid_of(data.settings.model.forest, flat(data.records).shape[1], data.root)
+
+
+def measure_forest(
+    data: StudyData, grid: ForestGrid, random_depth: int, number: int
+) -> dict[str, Any]:
     """Fit a forest, delete from it what is asked, and compare with a refit.
 
     Args:
-        material: the records.
-        settings: size of the forest; its own `random_depth` is not used.
-        asked: what to delete.
-        cell: random depth and seed number; the number is added to `seed`.
-        seed: run seed of the project.
+        data: records, and `model.forest`, whose own `random_depth` is not used.
+        grid: what to delete.
+        random_depth: layers whose splits ignore labels.
+        number: seed number, added to the run seed.
+
+    Returns:
+        `Measured`, JSON-ready.
     """
-    depth, number = cell
-    chosen = settings.model_copy(update={"random_depth": depth})
-    own = (seed + number) % 2**63
+    material = Material(data)
+    chosen = data.settings.model.forest.model_copy(update={"random_depth": random_depth})
+    own = (data.settings.run.seed + number) % 2**63
     material.warm_up(chosen)
     everyone = np.arange(len(material.labels))
     fit_seconds, forest = timed(lambda: material.fit(chosen, own, everyone))
     accuracy = float((forest.predict(material.test_inputs) == material.test_labels).mean())
     state = forest.state()
     deleting = _Deleting(material, forest, keyed_hash(own, "study forest"))
-    deletions = deleting.all(asked)
+    deletions = deleting.all(grid)
     left = np.flatnonzero(deleting.held)
     refit_seconds, fresh = timed(lambda: material.fit(chosen, own, left))
-    return Trial(
-        random_depth=depth,
+    found = Measured(
+        random_depth=random_depth,
         number=number,
         accuracy=accuracy,
         fit_seconds=fit_seconds,
@@ -166,6 +162,8 @@ def trial(
         deletions=deletions,
         equal=forest.digest() == fresh.digest(),
     )
+    jsonable: dict[str, Any] = to_json(found)
+    return jsonable
 
 
 class _Deleting:
@@ -215,7 +213,7 @@ class _Deleting:
         )
 
 
-def reference(material: Material, settings: ForestSettings, seed: int) -> dict[str, float]:
+def measure_reference(data: StudyData, grid: ForestGrid, number: int) -> dict[str, float]:  # noqa: ARG001
     """Return accuracy and fit seconds of scikit-learn's random forest of equal size.
 
     Equal in trees, depth, features tried per node, records per leaf and share of the records;
@@ -224,7 +222,8 @@ def reference(material: Material, settings: ForestSettings, seed: int) -> dict[s
     """
     from sklearn.ensemble import RandomForestClassifier
 
-    columns = material.inputs.shape[1]
+    settings, inputs = data.settings.model.forest, flat(data.records)
+    columns = inputs.shape[1]
     forest = RandomForestClassifier(
         settings.trees,
         max_depth=settings.max_depth,
@@ -232,10 +231,10 @@ def reference(material: Material, settings: ForestSettings, seed: int) -> dict[s
         min_samples_leaf=settings.min_leaf,
         max_samples=settings.share if settings.share < 1 else None,
         n_jobs=1,
-        random_state=seed % 2**32,
+        random_state=(data.settings.run.seed + number) % 2**32,
     )
-    seconds, _ = timed(lambda: forest.fit(material.inputs, material.labels))
-    right = forest.predict(material.test_inputs) == material.test_labels
+    seconds, _ = timed(lambda: forest.fit(inputs, data.records.labels))
+    right = forest.predict(flat(data.test)) == data.test.labels
     return {"accuracy": float(right.mean()), "fit_seconds": seconds}
 
 

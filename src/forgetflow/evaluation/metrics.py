@@ -1,4 +1,4 @@
-"""Nested figures: numbers under dotted paths, and reasons for those that are missing.
+"""Nested metrics: numbers under dotted paths, and reasons for those that are missing.
 
 {"membership": {"unlearned": {"auc": 0.52}}}    ->  "membership.unlearned.auc" is 0.52
 {"membership": {"oracle": None, "reason": "…"}} ->  no number; reason at "membership"
@@ -9,9 +9,9 @@ from collections.abc import Mapping
 from typing import Any
 
 
-def figure(figures: Mapping[str, Any], path: str) -> float | int | None:
+def metric(metrics: Mapping[str, Any], path: str) -> float | int | None:
     """Return the number at a dotted path, or None if there is none."""
-    value: Any = figures
+    value: Any = metrics
     for name in path.split("."):
         value = value.get(name) if isinstance(value, Mapping) else None
     return value if isinstance(value, int | float) else None
@@ -27,8 +27,8 @@ def reason_for(reasons: Mapping[str, str], path: str) -> str | None:
     return None
 
 
-def part(figures: Mapping[str, Any], path: str = "") -> tuple[dict[str, Any], dict[str, str]]:
-    """Part figures as measures return them into numbers and reasons.
+def part(metrics: Mapping[str, Any], path: str = "") -> tuple[dict[str, Any], dict[str, str]]:
+    """Part metrics as measures return them into numbers and reasons.
 
     Nones and mappings without a number fall away, so that what is left is all that a reader of
     plain metrics (DVC, MLflow) understands.
@@ -38,7 +38,7 @@ def part(figures: Mapping[str, Any], path: str = "") -> tuple[dict[str, Any], di
     """
     numbers: dict[str, Any] = {}
     reasons: dict[str, str] = {}
-    for name, value in figures.items():
+    for name, value in metrics.items():
         here = f"{path}.{name}" if path else name
         if name == "reason" and isinstance(value, str):
             reasons[path] = value

@@ -10,18 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from forgetflow.files.jsonable import to_json
 from forgetflow.partition.forecast import restart_samples, slicing_restart
 from forgetflow.unlearning.cost import Cost
 
 
-def points(
+def retrained_samples(
     counted: int | None,
     sizes: NDArray[np.int64],
     restarts: Mapping[int, int] | None,
     epochs: float,
     samples: NDArray[np.int64] | None = None,
 ) -> dict[str, Any]:
-    """Return records retrained: counted, as predicted, and for full retraining.
+    """Return records passed through training: counted, as predicted, and for full retraining.
 
     Args:
         counted: records the method passed through training, `Cost.backward_samples`; None where
@@ -46,7 +47,7 @@ def points(
         return restart_samples(sizes[shard].tolist(), epochs, first)
 
     full = sum(budget(shard, 0) for shard in range(shards))
-    figures: dict[str, Any] = {
+    metrics: dict[str, Any] = {
         "counted": counted,
         "predicted": None,
         "predicted_equal_slices": None,
@@ -57,9 +58,9 @@ def points(
     if restarts is None:
         missing.append("the method does not rebuild, so no formula predicts its cost")
     else:
-        figures["predicted"] = sum(budget(shard, first) for shard, first in restarts.items())
+        metrics["predicted"] = sum(budget(shard, first) for shard, first in restarts.items())
         if samples is None:
-            figures["predicted_equal_slices"] = sum(
+            metrics["predicted_equal_slices"] = sum(
                 slicing_restart(int(sizes[shard].sum()), slices, first, epochs)
                 for shard, first in restarts.items()
             )
@@ -68,12 +69,12 @@ def points(
     if counted is None:
         missing.append("the method did not count the records it trained on")
     elif full:
-        figures["share_of_full"] = counted / full
+        metrics["share_of_full"] = counted / full
     else:
         missing.append("no record is left to train on")
     if missing:
-        figures["reason"] = "; ".join(missing)
-    return figures
+        metrics["reason"] = "; ".join(missing)
+    return metrics
 
 
 def costs(unlearned: Cost, full_retraining: Cost | None) -> dict[str, Any]:
@@ -83,9 +84,9 @@ def costs(unlearned: Cost, full_retraining: Cost | None) -> dict[str, Any]:
         unlearned: cost of the states that the deletion made.
         full_retraining: cost of the oracle, which is a full retraining; None if not built.
     """
-    figures: dict[str, Any] = {"unlearned": unlearned.to_json()}
+    metrics: dict[str, Any] = {"unlearned": to_json(unlearned)}
     if full_retraining is None:
-        figures |= {"full_retraining": None, "reason": "no full retraining was run"}
+        metrics |= {"full_retraining": None, "reason": "no full retraining was run"}
     else:
-        figures["full_retraining"] = full_retraining.to_json()
-    return figures
+        metrics["full_retraining"] = to_json(full_retraining)
+    return metrics
