@@ -52,6 +52,21 @@ def test_lenet_refuses_what_is_no_image(shape):
         build(LENET, shape, 10, 0)
 
 
+def test_lenet_has_the_gradient_of_pooling_after_the_relu():
+    """Which is how LeNet is usually written; equal maxima and dead maps included."""
+    network = build(LENET, (2, 16, 16), 10, 0)
+    layers = list(network[0])
+    usual = nn.Sequential(*(layers[i] for i in (0, 2, 1, 3, 5, 4, 6, 7, 8, 9)))
+    assert [type(layer).__name__ for layer in usual][:3] == ["Conv2d", "ReLU", "MaxPool2d"]
+    inputs = torch.randn(12, 2, 16, 16, generator=torch.Generator().manual_seed(0))
+    inputs[:3], inputs[3:6, :, :8] = 0.0, -1.0
+    found = []
+    for one in (network, usual):
+        loss = nn.functional.cross_entropy(one(inputs), torch.arange(12) % 10)
+        found.append([loss, *torch.autograd.grad(loss, list(one.parameters()))])
+    assert all(torch.equal(mine, other) for mine, other in zip(*found, strict=True))
+
+
 def test_an_unknown_architecture_is_refused():
     unknown = ModelSettings.model_construct(architecture="oracle", hidden=(), normalize="none")
     with pytest.raises(InputError, match="known: mlp, lenet"):

@@ -1,13 +1,14 @@
 """Chains trained together leave the bytes of each trained alone, whatever happens in between."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from forgetflow.partition.assignment import Assignment
 from forgetflow.store.store import Store
-from forgetflow.training import trainer
+from forgetflow.training import memory, trainer
 from forgetflow.training.schedule import slice_steps
 from forgetflow.training.trainer import train_chain, train_chains
 from forgetflow.training.work import PARTS
@@ -65,11 +66,11 @@ def remove(store, chain, *numbers):
         store.remove(chain.keys[number])
 
 
-@pytest.mark.parametrize("most", [64, 2])
+@pytest.mark.parametrize("most", [64, 3, 2, 1])
 def test_unequal_shards_together_and_in_groups(
     store, tasks, expected, contents_of, monkeypatch, most
 ):
-    monkeypatch.setattr(trainer, "MOST", most)
+    monkeypatch.setattr(trainer, "together", lambda _recipe: most)
     results = train_chains(store, tasks)
     assert contents_of(store, tasks) == expected
     for (chain, recipe), (receipt, work) in zip(tasks, results, strict=True):
@@ -123,6 +124,26 @@ def test_a_pool_of_seeds(space, store, contents_of, tmp_path):
     found = contents_of(store, pool)
     assert found == contents_of(alone, pool)
     assert len({states[-1] for states in found}) == len(pool), "a seed decides"
+
+
+def test_the_cache_decides_who_trains_together_and_nothing_else(
+    make_records, make_space, state_bytes, tmp_path, monkeypatch
+):
+    """Nine alone, by threes (four fit, but pieces are as equal as can be), and all at once."""
+    found = {}
+    for cache in (2**10, 2**30):
+        monkeypatch.setattr(memory, "core_cache", lambda cache=cache: cache)
+        space = make_space(make_records(30), partition={"shards": 1, "slices": 1})
+        spaces = [space.with_seed(seed) for seed in range(9)]
+        pool = [(one.chain(0, one.everything), one.recipe) for one in spaces]
+        groups = trainer._groups([SimpleNamespace(recipe=recipe) for _, recipe in pool])
+        train_chains(space.store, pool)
+        found[cache] = [(chain.key, state_bytes(space.store, chain)) for chain, _ in pool]
+        assert [len(group) for group in groups] == ([3, 3, 3] if cache == 2**10 else [9])
+    alone = Store(tmp_path / "alone")
+    for chain, recipe in pool:
+        train_chain(alone, chain, recipe)
+    assert found[2**10] == found[2**30] == [(c.key, state_bytes(alone, c)) for c, _ in pool]
 
 
 def test_holes_are_filled_with_the_same_bytes(store, tasks, expected, contents_of):

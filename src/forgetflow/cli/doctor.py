@@ -37,6 +37,7 @@ def examine(project: Project) -> list[Finding]:
         ("settings", _settings),
         ("versions", _versions),
         ("disk", _disk),
+        ("cache", _cache),
         ("environment", _environment),
         ("determinism", _determinism),
         ("records", _records),
@@ -82,6 +83,17 @@ def _disk(project: Project) -> list[Finding]:
     free = shutil.disk_usage(project.root).free / 2**30
     level: Literal["ok", "warning"] = "ok" if free > 1 else "warning"
     return [Finding("disk", level, f"{free:.1f} GiB free", "" if free > 1 else "make room")]
+
+
+def _cache(project: Project) -> list[Finding]:  # noqa: ARG001
+    """Say what decides how many small networks train in lockstep on a CPU; their bits do not."""
+    from forgetflow.training.memory import UNKNOWN_CACHE, core_cache
+
+    size = core_cache()
+    if size:
+        return [Finding("cache", "ok", f"{size // 1024} KiB second-level cache a core")]
+    found = f"size unknown to torch; {UNKNOWN_CACHE // 1024} KiB assumed"
+    return [Finding("cache", "warning", found, "nothing: pools may train slower, to the same bits")]
 
 
 def _environment(project: Project) -> list[Finding]:

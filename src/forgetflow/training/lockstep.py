@@ -12,6 +12,8 @@ where they are.
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from math import ceil
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -20,6 +22,8 @@ from torch import Tensor
 
 from forgetflow.training.learners import Learners, Resident
 from forgetflow.training.schedule import Batches
+
+T = TypeVar("T")
 
 BURST = 64
 """Most steps between two looks at the clock."""
@@ -82,6 +86,12 @@ class Track:
 def longest_first(tracks: Sequence[Track]) -> list[int]:
     """Return the order in which `run` needs tracks: by steps to go, most first."""
     return sorted(range(len(tracks)), key=lambda i: -tracks[i].left)
+
+
+def evenly(things: Sequence[T], most: int) -> list[Sequence[T]]:
+    """Cut a sequence into as few pieces of at most `most` as can be, as equal as can be."""
+    count = ceil(len(things) / most)
+    return [things[len(things) * n // count : len(things) * (n + 1) // count] for n in range(count)]
 
 
 def run(

@@ -1,8 +1,20 @@
-"""How many learners fit into a GPU's memory."""
+"""How many learners fit into the memory that is near: a core's cache, or what is free of a GPU.
+
+Only speed depends on it. On a CPU a learner's bits are those of itself alone, so the size of the
+cache is no part of any key.
+"""
 
 import torch
+from torch import nn
 
 from forgetflow.training.recipe import Recipe
+
+UNKNOWN_CACHE = 512 * 1024
+"""Bytes of second-level cache assumed where torch cannot tell; few cores have less."""
+
+FEWEST, MOST = 4, 64
+"""Bounds of the number of learners on a CPU. Fewer would pay for each call what a small product
+costs, wherever they lie; beyond the upper one, calls cost next to nothing already."""
 
 SHARE = 0.5
 """Part of a GPU's free memory that learners in lockstep are meant to take."""
@@ -13,6 +25,28 @@ COPIES = 3
 
 LARGEST = 2**31 - 1
 """Most numbers in one tensor: beyond, some CUDA kernels cannot count."""
+
+
+def core_cache() -> int | None:
+    """Return the bytes of a core's second-level cache; None where torch cannot tell."""
+    tell = getattr(torch.cpu, "get_capabilities", None)  # older versions of torch have none
+    return tell().get("l2_cache_size") or None if tell else None
+
+
+def fitting_cache(recipe: Recipe) -> int:
+    """Return how many learners of linear layers should train in lockstep on one core.
+
+    As many as leave the operands of their largest product in the core's own cache, where the next
+    kernel finds them; what cores share is too often in use by others. Measured optima on 1 MB,
+    with another process on the third-level cache: `benchmarks/RESULTS.md`.
+    """
+    from forgetflow.training.sequential import untrained
+
+    layers = [m for m in untrained(recipe, 0, 0).modules() if isinstance(m, nn.Linear)]
+    sizes = [(layer.in_features, layer.out_features) for layer in layers]
+    batch = recipe.train.batch_size
+    operands = max(4 * (batch * (taken + given) + taken * given) for taken, given in sizes)
+    return min(max((core_cache() or UNKNOWN_CACHE) // operands, FEWEST), MOST)
 
 
 def fitting_gpu(recipe: Recipe) -> int:

@@ -16,18 +16,12 @@ from forgetflow.store.store import Store
 from forgetflow.training.chain import Chain
 from forgetflow.training.gaps import Gap, gaps_of
 from forgetflow.training.learners import Resident
-from forgetflow.training.lockstep import BURST, longest_first, run
-from forgetflow.training.memory import fitting_gpu
+from forgetflow.training.lockstep import BURST, evenly, longest_first, run
+from forgetflow.training.memory import fitting_cache, fitting_gpu
 from forgetflow.training.recipe import Engine, Recipe
 from forgetflow.training.registry import extend, learners, prepare
 from forgetflow.training.saver import Saver, put_state
 from forgetflow.training.work import OnStep, Work, samples_of
-
-CACHE_BYTES = 4_000_000
-"""Parameters, memory and gradients of learners in lockstep should stay within this much."""
-
-MOST = 64
-"""Most learners in lockstep on a CPU."""
 
 
 def train_chain(
@@ -112,15 +106,15 @@ def _fit(store: Store, gap: Gap, on_step: OnStep | None) -> None:
 
 def _groups(gaps: Sequence[Gap]) -> list[Sequence[Gap]]:
     """Cut gaps, longest first, into groups that train together."""
-    size = together(gaps[0].recipe) if gaps else 1
-    return [gaps[start : start + size] for start in range(0, len(gaps), size)]
+    return evenly(gaps, together(gaps[0].recipe)) if gaps else []
 
 
 def together(recipe: Recipe, engine: Engine | None = None) -> int:
     """Return how many learners train in lockstep.
 
-    As many as the cache holds. One on a GPU, where nobody promises that a product's bits do not
-    depend on how many others are in the batch; if that is all right, as many as its memory holds.
+    As many as a core's cache holds. One on a GPU, where nobody promises that a product's bits do
+    not depend on how many others are in the batch; if that is all right, as many as its memory
+    holds.
 
     Args:
         recipe: how they train.
@@ -130,8 +124,7 @@ def together(recipe: Recipe, engine: Engine | None = None) -> int:
         return 1
     if recipe.device.type != "cpu":
         return fitting_gpu(recipe) if not recipe.independent else 1
-    per_learner = sum(t.nbytes for t in learners(recipe, [(0, 0)]).state(0).values()) * 3 // 2
-    return int(min(max(CACHE_BYTES // max(per_learner, 1), 4), MOST))
+    return fitting_cache(recipe)
 
 
 def _train_together(store: Store, gaps: Sequence[Gap], on_step: OnStep | None) -> None:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from forgetflow.config.optimiser import OptimiserSettings
 from forgetflow.training.chain import Samples
 from forgetflow.training.learners import FORGOTTEN, Learners, Resident
-from forgetflow.training.lockstep import BURST, Segment, Track, longest_first, run
+from forgetflow.training.lockstep import BURST, Segment, Track, evenly, longest_first, run
 from forgetflow.training.objective import Objective
 from forgetflow.training.recipe import Recipe
 from forgetflow.training.registry import engine_of, learners
@@ -99,9 +99,8 @@ def carry_out(
         first = waiting[0][1]
         group = [p for p in waiting if p[1] is first or first.may_share_steps_with(p[1])]
         waiting = [pair for pair in waiting if not any(pair is one for one in group)]
-        size = together(*_how(group[0]))
-        for start in range(0, len(group), size):
-            _train(group[start : start + size], PLACE - number, on_step)
+        for part in evenly(group, together(*_how(group[0]))):
+            _train(part, PLACE - number, on_step)
 
 
 def _how(pair: tuple[Case[Any], Fit]) -> tuple[Recipe, Any]:
