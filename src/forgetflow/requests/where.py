@@ -81,6 +81,8 @@ def _evaluate(expression: str, columns: Mapping[str, Any]) -> Any:
     text = expression.strip()
     if "\n" in text or "\r" in text:
         raise InputError("where: the expression must be on one line")
+    if "\0" in text:  # Pythons before 3.11.4 raise a ValueError for it
+        raise InputError("where: not a valid expression (it holds a null character)")
     try:
         tree = ast.parse(text, mode="eval")
         return _Evaluation(text, columns).truth(tree.body)

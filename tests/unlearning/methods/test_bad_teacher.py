@@ -40,7 +40,7 @@ def test_the_forgotten_become_uncertain_and_the_others_stay(lab, records):
     METHOD.run(view, job)
     before = outputs(space, parent.constituents[0].key, records)
     after = outputs(space, job.key, records)
-    labels = torch.from_numpy(records.labels)
+    labels = torch.tensor(records.labels)
     own_before, own_after = (p.gather(1, labels[:, None])[:, 0] for p in (before, after))
     assert own_after[forget].mean() < own_before[forget].mean() - 0.15
     kept = (after.argmax(dim=1) == before.argmax(dim=1)).numpy()
