@@ -32,7 +32,7 @@ def test_importances_of_a_linear_model_are_known(lab, records, monkeypatch, at_o
     held, meter = as_records(records, np.ones(len(records), bool)), Meter()
     found = importances(network, held, meter)
     assert (meter.forward, meter.backward) == (len(records), len(records))
-    inputs, labels = torch.from_numpy(records.inputs).double(), torch.from_numpy(records.labels)
+    inputs, labels = torch.tensor(records.inputs).double(), torch.tensor(records.labels)
     wrong = network(inputs.float()).double().softmax(dim=1) - torch.eye(3)[labels]
     weight = (wrong[:, :, None] * inputs[:, None, :]).square().mean(dim=0)
     (name,) = (name for name in found if name.endswith("weight"))
