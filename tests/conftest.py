@@ -202,7 +202,6 @@ def environment(prefect_api: str, prefect_home: Path) -> dict[str, str]:
         "PATH": os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]]),
         "PREFECT_API_URL": prefect_api,
         "PREFECT_HOME": str(prefect_home),
-        "PREFECT_LOGGING_TO_API_ENABLED": "false",  # half a second at the end of every flow
         "DVC_NO_ANALYTICS": "1",
         **{f"GIT_{who}_{what}": v for who in ("AUTHOR", "COMMITTER") for what, v in author.items()},
     }
