@@ -11,6 +11,7 @@ from forgetflow.records.record_set import build_record_set
 from forgetflow.records.schema import RecordSchema, TensorFeatures
 from forgetflow.records.sources.registry import import_records
 from forgetflow.studies.builds import builds
+from forgetflow.studies.protocol import StudyData
 from forgetflow.unlearning.cost import cost_of
 from forgetflow.unlearning.protocol import jobs_of
 from forgetflow.unlearning.registry import method_named
@@ -106,8 +107,7 @@ def test_one_digit_of_mnist_costs_one_shard_and_leaves_the_bytes_of_full_retrain
 
 def test_ten_shards_of_mnist_lose_less_than_two_points_against_one_model(lab, mnist):
     space = lab.space(mnist.train, model=NETWORK, train=TRAIN | {"epochs": 10})
-    one, ten = (
-        mean(build.mean for build in builds(space, mnist.test, shards, 1, 2)) for shards in (1, 10)
-    )
+    data = StudyData(space.settings, space.records, mnist.test)
+    one, ten = (mean(build.mean for build in builds(data, shards, 1, 2)) for shards in (1, 10))
     assert one > 0.97
     assert one - 0.02 < ten < one
