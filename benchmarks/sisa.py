@@ -26,7 +26,7 @@ from typing import Any
 
 import numpy as np
 import yaml
-from deletion import PYTHON, START, make_project, print_environment, run, timed
+from deletion import PYTHON, START, make_project, print_environment, run
 
 HERE = Path(__file__)
 CLI = (PYTHON, "-m", "forgetflow")
@@ -77,7 +77,7 @@ def measure_deletions(runs: int, slices: int, epochs: int) -> None:
     whole: dict[str, list[float]] = {"retrain": [], "sisa": []}
     with project_with(settings) as root:
         run(root, PYTHON, "-c", START)
-        seconds = timed(root, PYTHON, "-m", "dvc", "repro", "--quiet")
+        seconds = run(root, PYTHON, "-m", "dvc", "repro", "--quiet").wall
         print(f"MNIST, 784-128-10, 10 x {slices}, {epochs} epochs; first dvc repro {seconds:.1f} s")
         for number in range(runs):
             batch = ask(root, 2 * number)
@@ -87,9 +87,9 @@ def measure_deletions(runs: int, slices: int, epochs: int) -> None:
                 sys.exit("a deletion left other weights than full retraining")
             for method, found in both.items():
                 flows[method].append(found)
-            whole["sisa"].append(timed(root, *CLI, "forget", batch, "--method", "sisa"))
+            whole["sisa"].append(run(root, *CLI, "forget", batch, "--method", "sisa").wall)
             batch = ask(root, 2 * number + 1)
-            whole["retrain"].append(timed(root, *CLI, "forget", batch, "--method", "retrain"))
+            whole["retrain"].append(run(root, *CLI, "forget", batch, "--method", "retrain").wall)
             # As if that batch had been sisa's: the next one starts from its states.
             inside(root, "--unlearn", batch, "retrain")
             run(root, *CLI, "forget", batch, "--method", "sisa")
@@ -344,7 +344,7 @@ def run_study(name: str) -> None:
         change(root, settings)
         run(root, PYTHON, "-m", "dvc", "repro", "--quiet", "partition")
         grid = ["--shards", shards, "--slices", slices, "--requests", requests, "--seeds", "3"]
-        seconds = timed(root, *CLI, "study", "sharding", *grid)
+        seconds = run(root, *CLI, "study", "sharding", *grid).wall
         study = json.loads((root / "studies/sharding/sharding.json").read_text())
     print(f"\n{name}: {seconds:.0f} s; load {os.getloadavg()[0]:.1f}; {study['check']}")
     facts = study["facts"]
