@@ -18,7 +18,7 @@ from flows.steps import announce, detail, made, step
 from flows.tasks import CACHED
 from forgetflow.audit.audit import Audit, audit_files, write_no_audit
 from forgetflow.audit.context import CONTROLS, SETS
-from forgetflow.audit.judge import contenders, judge, key_of, procedures_of
+from forgetflow.audit.judge import contenders, judge, key_of, no_audit, procedures_of
 from forgetflow.audit.summary import headline
 from forgetflow.config.evaluate import AuditSettings
 from forgetflow.config.project import Project
@@ -40,7 +40,8 @@ def audit_generation(project: Project, card: ModelCard, evaluation: Evaluation) 
     Returns:
         `audit`: the headline of its estimates, or why there is none.
     """
-    reason = _no_audit(project, evaluation)
+    sizes = {name: evaluation.metric(f"records.{name}") or 0 for name in SETS}
+    reason = no_audit(sizes, project.settings.evaluate.audit)
     folder = project.audit(card.generation)
     if reason:
         announce(reason.replace("no audit", f"no audit of {card.generation}", 1))
@@ -52,19 +53,6 @@ def audit_generation(project: Project, card: ModelCard, evaluation: Evaluation) 
         found = audit(project, {"batch": card.generation}, [card.method], settings)
     write_audit(found, folder)
     return {"audit": headline(found, card.method)}
-
-
-def _no_audit(project: Project, evaluation: Evaluation) -> str | None:
-    """Return why no audit can be made, or None."""
-    if not project.settings.evaluate.audit.members:
-        return "no audit: evaluate.audit.members is 0"
-    few = evaluation.metric("records.forget") or 0
-    if few < project.settings.evaluate.audit.min_records:
-        return f"no audit: {few} forgotten records are fewer than evaluate.audit.min_records"
-    empty = [name for name in SETS if not evaluation.metric(f"records.{name}")]
-    if empty:
-        return f"no audit: there are no {' and no '.join(empty)} records"
-    return None
 
 
 def audit(

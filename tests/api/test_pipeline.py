@@ -82,6 +82,12 @@ def test_a_deletion_is_that_of_the_flows(pipeline, built):
     assert [one.generation for one in built.lineage()] == ["original"]
 
 
+def test_a_build_follows_the_settings(pipeline):
+    path = pipeline.project.root / "params.yaml"
+    path.write_text(path.read_text().replace("shards: 3", "shards: 5"))
+    assert len(Pipeline(pipeline.project.root).build().constituents) == 5
+
+
 def test_another_method_can_be_asked_for(pipeline):
     pipeline.request(label="3")
     batch = pipeline.seal()

@@ -14,7 +14,7 @@ import yaml
 from forgetflow.attribution.attribute import attribute
 from forgetflow.attribution.scores import Scores
 from forgetflow.audit.audit import Audit
-from forgetflow.audit.judge import contenders, judge, procedures_of, train_pools
+from forgetflow.audit.judge import contenders, judge, no_audit, procedures_of, train_pools
 from forgetflow.config.project import Project
 from forgetflow.config.settings import parse_settings
 from forgetflow.errors import InputError
@@ -74,7 +74,7 @@ class Pipeline:
 
     @property
     def records(self) -> RecordSet:
-        """The training set; reads the source on first use."""
+        """The training set; reads the source on first use, `dvc repro` whenever `data` changed."""
         if not any(self.project.train.glob("*.parquet")):
             ingest(self.project)
         return read_record_set(self.project.train)
@@ -86,15 +86,14 @@ class Pipeline:
         return read_record_set(self.project.test)
 
     def build(self) -> ModelCard:
-        """Train the original model, or find it; reads and places the records where needed.
+        """Train the original model of the current settings, or find it; places the records.
 
         Raises:
             InputError: the source cannot be used.
         """
         settings, records = self.project.settings, self.records
-        path = self.project.partition / "assignment.parquet"
-        if not path.is_file():
-            write_assignment(records, place(records, settings.partition, settings.run.seed), path)
+        assignment = place(records, settings.partition, settings.run.seed)
+        write_assignment(records, assignment, self.project.partition / "assignment.parquet")
         return build_original(self.project)
 
     def request(self, **fields: str) -> Request:
@@ -177,11 +176,13 @@ class Pipeline:
         if members is not None:
             settings = settings.model_copy(update={"members": members})
         comparison = Comparison.of_batch(self.project, Workspace.open(self.project), batch)
-        if comparison.forget.sum() < settings.min_records:
-            raise InputError(
-                f"{batch} forgets {int(comparison.forget.sum())} record(s), fewer than "
-                f"evaluate.audit.min_records ({settings.min_records}): estimates would say nothing"
-            )
+        sizes = {
+            "retain": int(comparison.retain.sum()),
+            "forget": int(comparison.forget.sum()),
+            "test": len(self.test),
+        }
+        if reason := no_audit(sizes, settings):
+            raise InputError(f"{batch}: {reason}")
         chosen = methods or [read_batches(self.project)[batch].method]
         names, notes = contenders(self.project.settings, chosen)
         procedures = procedures_of(comparison, names, settings.members)

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from forgetflow.audit.audit import Audit, audit, code
-from forgetflow.audit.context import CONTROLS, FLOOR, ORACLE, ORIGINAL, AuditContext
+from forgetflow.audit.context import CONTROLS, FLOOR, ORACLE, ORIGINAL, SETS, AuditContext
 from forgetflow.config.evaluate import AuditSettings
 from forgetflow.config.settings import Settings
 from forgetflow.errors import VerdictError
@@ -23,6 +23,24 @@ from forgetflow.unlearning.registry import method_named
 
 TEACHERS = 4
 """Untrained networks that ZRF compares with."""
+
+
+def no_audit(sizes: Mapping[str, float], settings: AuditSettings) -> str | None:
+    """Return why sets of these sizes cannot be audited, or None.
+
+    Args:
+        sizes: number of records of each of `SETS`.
+        settings: pool size, and how many forgotten records figures need to say anything.
+    """
+    if not settings.members:
+        return "no audit: evaluate.audit.members is 0"
+    if sizes["forget"] < settings.min_records:
+        few = f"{sizes['forget']} forgotten records"
+        return f"no audit: {few} are fewer than evaluate.audit.min_records"
+    empty = [name for name in SETS if not sizes[name]]
+    if empty:
+        return f"no audit: there are no {' and no '.join(empty)} records"
+    return None
 
 
 def contenders(settings: Settings, methods: Sequence[str]) -> tuple[list[str], list[str]]:
